@@ -75,8 +75,9 @@ const importers: Readonly<Record<string, RegExp>> = {
   "pino-pretty": /^telemetry\/log\.ts$/,
   yaml: /^(config|import)\//,
   zod: /^config\//,
-  // The tools of the kernel route end within 10 s; targets are process groups with environments of their own.
-  "node:child_process": /^(targets\/node-spawner|kernel-route\/tool)\.ts$/,
+  // The tools of the kernel route end within 10 s, the reader of the configuration within 30 s; targets are process groups
+  // with environments of their own.
+  "node:child_process": /^(targets\/node-spawner|kernel-route\/tool|config\/read-config)\.ts$/,
   // The default import is the whole process; named functions are what children and the demo's programs need.
   "node:process": /^(main|targets\/(process-group|reaper)|demo\/.*)\.ts$/,
 };

@@ -1,6 +1,6 @@
 /** The command line: selects and runs a command, and reports its failure. */
 import { parseArgs } from "node:util";
-import { NoConfigError } from "../config/load.ts";
+import { NoConfigError } from "../config/default-paths.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { suggest } from "../config/yaml/suggest.ts";
 import { BindError, codeOf, messageOf, sentenceOf, TargetError } from "../errors.ts";

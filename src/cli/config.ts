@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
-import { loadConfig, NoConfigError } from "../config/load.ts";
+import { NoConfigError } from "../config/default-paths.ts";
 import type { ParseContext } from "../config/parse.ts";
+import { readConfig } from "../config/read-config.ts";
 import { parseHostPort } from "../config/values/ports.ts";
 import { UnitError } from "../config/values/units.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
@@ -13,7 +14,8 @@ const ADMIN_LISTEN = "127.0.0.1:9464";
 /** Loads the configuration of the options or the environment. @throws ConfigError, NoConfigError */
 export async function configOf(options: Options, context: Context): Promise<Config> {
   const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
-  return loadConfig(typeof named === "string" ? named : undefined, parseContext(context));
+  const file = typeof named === "string" ? named : undefined;
+  return readConfig(file, parseContext(context), context.execPath);
 }
 
 /**

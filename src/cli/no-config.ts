@@ -1,4 +1,4 @@
-import { defaultPaths } from "../config/load.ts";
+import { defaultPaths } from "../config/default-paths.ts";
 
 /** Printed if no configuration exists, as at the first start. */
 export const noConfigHelp: string = `wakeport: no configuration found in --config, $WAKEPORT_CONFIG, ${defaultPaths.join(", ")}

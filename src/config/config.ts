@@ -48,6 +48,9 @@ export interface LabelClaims {
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent";
 export type LogFormat = "auto" | "json" | "pretty" | "xinetd";
 
+/** The time from the stop signal to SIGKILL of a process without `stopGraceMs`, in milliseconds. */
+export const PROCESS_STOP_GRACE_MS = 10_000;
+
 /** An entry of `services`. */
 export interface Service {
   readonly name: string;

@@ -4,16 +4,13 @@ import { printable } from "../net/escape.ts";
 import type { Config, ContainerReference, Service, WokenService } from "./config.ts";
 import { fileBanners } from "./keys/banner.ts";
 import { serviceKeys } from "./keys/service-keys.ts";
+import { ENABLE_LABEL, LABEL_PREFIX } from "./label-names.ts";
 import { resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
 import type { Located } from "./yaml/config-error.ts";
 import { replacementOf } from "./yaml/foreign-keys.ts";
 import { explain } from "./yaml/schema-errors.ts";
 import { suggest } from "./yaml/suggest.ts";
-
-export const LABEL_PREFIX = "wakeport.";
-/** The label that makes a container a service. */
-export const ENABLE_LABEL: string = `${LABEL_PREFIX}enable`;
 
 /** Limit of a label value, in characters. */
 const MAX_VALUE = 4 * 1024;

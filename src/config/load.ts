@@ -1,16 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { codeOf, messageOf } from "../errors.ts";
 import type { Config } from "./config.ts";
+import { defaultPaths, NoConfigError } from "./default-paths.ts";
 import { type ParseContext, parseConfig } from "./parse.ts";
 import { ConfigError } from "./yaml/config-error.ts";
-
-/** Paths of the configuration, in order of search, if none is given. */
-export const defaultPaths: readonly string[] = ["./wakeport.yaml", "/etc/wakeport/wakeport.yaml"];
-
-/** No default path has a configuration. */
-export class NoConfigError extends Error {
-  override readonly name = "NoConfigError";
-}
+import { configError } from "./yaml/format-problems.ts";
 
 /**
  * Loads the given file, or the first of `defaultPaths` that exists.
@@ -33,7 +27,7 @@ async function read(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    throw new ConfigError(path, "", [{ message: reasonOf(cause) }], { cause });
+    throw configError(path, "", [{ message: reasonOf(cause) }], { cause });
   }
 }
 

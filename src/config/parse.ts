@@ -5,7 +5,8 @@ import { validPartOf, withoutServices } from "./error-recovery.ts";
 import { address } from "./keys/common.ts";
 import { type ResolveContext, resolve } from "./resolve.ts";
 import { configSchema } from "./schema.ts";
-import { ConfigError, type Located, type Problem } from "./yaml/config-error.ts";
+import type { Located, Problem } from "./yaml/config-error.ts";
+import { configError } from "./yaml/format-problems.ts";
 import { interpolate } from "./yaml/interpolate.ts";
 import { explain } from "./yaml/schema-errors.ts";
 import { MAX_ALIASES, parseYaml } from "./yaml/yaml.ts";
@@ -27,13 +28,13 @@ export interface ParseContext extends ResolveContext {
  */
 export function parseConfig(bytes: Uint8Array, source: string, context: ParseContext): Config {
   if (bytes.length > MAX_FILE) {
-    throw new ConfigError(source, "", [{ message: `the file has ${bytes.length} bytes; the limit is ${MAX_FILE}` }]);
+    throw configError(source, "", [{ message: `the file has ${bytes.length} bytes; the limit is ${MAX_FILE}` }]);
   }
   const text = decode(bytes, source);
   const { document, problems: syntaxProblems } = parseYaml(text);
   let admin = context.adminListen;
   const fail = (problems: readonly Problem[]): never => {
-    throw new ConfigError(source, text, problems, { admin });
+    throw configError(source, text, problems, { admin });
   };
   if (syntaxProblems.length > 0) fail(syntaxProblems);
   if (document.contents === null) {
@@ -54,7 +55,7 @@ function decode(bytes: Uint8Array, source: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new ConfigError(source, "", [{ message: "the file is not UTF-8 text", hint: "save it as UTF-8" }]);
+    throw configError(source, "", [{ message: "the file is not UTF-8 text", hint: "save it as UTF-8" }]);
   }
 }
 

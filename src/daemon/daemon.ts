@@ -1,8 +1,8 @@
 import { bansStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
 import { type Config, isWoken, type Service, startsPrograms, type TargetSpec } from "../config/config.ts";
+import { NoConfigError } from "../config/default-paths.ts";
 import { describeTarget } from "../config/describe-target.ts";
 import { type Changes, changesBetween } from "../config/diff.ts";
-import { NoConfigError } from "../config/load.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { DataPlane, withoutDataPlane } from "../dataplane/data-plane.ts";
 import { BindError, bindErrorOf, TargetError } from "../errors.ts";

@@ -1,9 +1,8 @@
 /** Creates the handlers of a service's ports. */
 import type { Activator } from "../activation/activator.ts";
 import { Semaphore } from "../async/semaphore.ts";
-import type { InetdSpec, Service, ServicePort } from "../config/config.ts";
+import { type InetdSpec, PROCESS_STOP_GRACE_MS, type Service, type ServicePort } from "../config/config.ts";
 import { describeTarget } from "../config/describe-target.ts";
-import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
 import { nodeRelayer, type Relayer } from "../net/relay.ts";
 import type { SharedAdmission } from "../proxy/admission/admission-stage.ts";

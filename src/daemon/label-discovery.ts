@@ -1,7 +1,7 @@
 import { delay } from "../async/wait.ts";
 import type { Config, WokenService } from "../config/config.ts";
 import type { ServiceChanges } from "../config/diff.ts";
-import { ENABLE_LABEL } from "../config/labels.ts";
+import { ENABLE_LABEL } from "../config/label-names.ts";
 import { type ListedContainer, projectLabel } from "../docker/container-facts.ts";
 import type { ContainerEvent } from "../docker/events.ts";
 import { BindError, TargetError } from "../errors.ts";
@@ -125,11 +125,12 @@ export class LabelDiscovery {
 
   /** Makes the running services match these containers. Services whose ports are taken are skipped and reported. */
   async #apply({ containers, problems: listProblems }: Listed): Promise<void> {
+    const { serviceOfLabels: read } = await import("../config/labels.ts");
     const skipped = new Map<string, LabelProblem>();
     // Called when other changes are applied, because they may change the result.
     const current = (): ReconcileResult => {
       const [found, goneSince, { config }] = [this.#found, this.#goneSince, this.#options];
-      return reconcile(containers, { found, goneSince, skipped, config, now: performance.now() });
+      return reconcile(containers, { found, goneSince, skipped, config, read, now: performance.now() });
     };
     for (;;) {
       const error = await this.#change(current);

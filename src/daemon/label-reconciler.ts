@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Config, WokenService } from "../config/config.ts";
 import { forbiddenClaims } from "../config/label-claims.ts";
-import { type LabelledContainer, serviceOfLabels } from "../config/labels.ts";
+import type { LabelledContainer, serviceOfLabels } from "../config/labels.ts";
 import { conflictOn, entriesOf } from "../config/port-conflicts.ts";
 import { ambiguousContainers } from "../docker/compose-service.ts";
 import { type ListedContainer, projectLabel, serviceLabel } from "../docker/container-facts.ts";
@@ -45,6 +45,8 @@ export interface ReconcileContext {
   /** Services that could not be added or changed just now, by name. They stay as they are. */
   readonly skipped: ReadonlyMap<string, LabelProblem>;
   readonly config: Config;
+  /** A parameter, because the libraries that read labels are loaded only for a configuration with discovery. */
+  readonly read: typeof serviceOfLabels;
   /** Monotonic time in milliseconds. */
   readonly now: number;
 }
@@ -75,8 +77,9 @@ type LabelledService = NonNullable<ReturnType<typeof serviceOfLabels>>;
  * Order of precedence for names and ports: unchanged services, then changed ones, then new ones. New ones are sorted by
  * the age of their container, so that a restart of wakeport gives the same result.
  */
-function readAll(containers: readonly ListedContainer[], { found, skipped, config }: ReconcileContext): Reading[] {
-  const all = readFirsts(containers, config);
+function readAll(containers: readonly ListedContainer[], context: ReconcileContext): Reading[] {
+  const { found, skipped } = context;
+  const all = readFirsts(containers, context);
   // Compared by reference, because compose renames a container while it recreates it.
   const served = new Set([...found.values()].map(({ service }) => keyOf(service)));
   const rank = ({ container, read }: Reading): number => {
@@ -126,7 +129,10 @@ interface Reading {
 }
 
 /** Reads the labels of the first container of each compose service. */
-function readFirsts(containers: readonly ListedContainer[], config: Config): Reading[] {
+function readFirsts(
+  containers: readonly ListedContainer[],
+  { config, read: readLabels }: Pick<ReconcileContext, "config" | "read">,
+): Reading[] {
   const byTarget = Map.groupBy(containers, (container) => JSON.stringify(labelledOf(container).reference));
   return [...byTarget.values()].flatMap((same): Reading[] => {
     const ambiguous = ambiguousContainers(same);
@@ -136,7 +142,7 @@ function readFirsts(containers: readonly ListedContainer[], config: Config): Rea
     const read =
       container === undefined || isConfigured(container, config)
         ? undefined
-        : serviceOfLabels(labelledOf(container), config);
+        : readLabels(labelledOf(container), config);
     return container === undefined || read === undefined ? [] : [{ container, read }];
   });
 }

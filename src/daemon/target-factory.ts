@@ -1,7 +1,12 @@
 import type { Target } from "../activation/target.ts";
-import type { ContainerReference, ProcessSpec, Service, WokenService } from "../config/config.ts";
+import {
+  type ContainerReference,
+  PROCESS_STOP_GRACE_MS,
+  type ProcessSpec,
+  type Service,
+  type WokenService,
+} from "../config/config.ts";
 import { describeReference, describeTarget } from "../config/describe-target.ts";
-import { PROCESS_STOP_GRACE_MS } from "../config/keys/start.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { ContainerOptions } from "../targets/container-options.ts";
 import { CreatedContainer } from "../targets/created-container.ts";

@@ -2,7 +2,7 @@
 import type { ActivationPolicy } from "../activation/activation-policy.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import type { ReadySpec, WokenService } from "../config/config.ts";
-import { ENABLE_LABEL } from "../config/labels.ts";
+import { ENABLE_LABEL } from "../config/label-names.ts";
 import type { ProxyVersion } from "../net/proxy-protocol.ts";
 import { bannerProbe } from "../readiness/banner.ts";
 import { healthyProbe } from "../readiness/healthy.ts";

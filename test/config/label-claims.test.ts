@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
+import { serviceOfLabels } from "../../src/config/labels.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { reconcile } from "../../src/daemon/label-reconciler.ts";
 import type { ListedContainer } from "../../src/docker/container-facts.ts";
@@ -30,7 +31,7 @@ function container(name: string, { project, created = 0, ...claim }: Claim): Lis
 
 /** The problems of these containers, and the services that they define. */
 function outcome(config: Config, ...containers: readonly ListedContainer[]): { served: string[]; problems: string[] } {
-  const around = { found: new Map(), goneSince: new Map(), skipped: new Map(), config, now: 0 };
+  const around = { found: new Map(), goneSince: new Map(), skipped: new Map(), config, read: serviceOfLabels, now: 0 };
   const { added, problems } = reconcile(containers, around);
   return {
     served: added.map(({ service }) => service.name),

@@ -6,7 +6,8 @@ import path from "node:path";
 import { chdir, cwd, execPath, getuid } from "node:process";
 import { suite, test } from "node:test";
 import { promisify } from "node:util";
-import { loadConfig, NoConfigError } from "../../src/config/load.ts";
+import { NoConfigError } from "../../src/config/default-paths.ts";
+import { loadConfig } from "../../src/config/load.ts";
 import { ConfigError } from "../../src/config/yaml/config-error.ts";
 
 const run = promisify(execFile);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Config } from "../../src/config/config.ts";
+import { serviceOfLabels } from "../../src/config/labels.ts";
 import { parseConfig } from "../../src/config/parse.ts";
 import { type LabelProblem, type LabelService, LINGER_MS, reconcile } from "../../src/daemon/label-reconciler.ts";
 import type { ListedContainer } from "../../src/docker/container-facts.ts";
@@ -20,6 +21,7 @@ class World {
   readonly found = new Map<string, LabelService>();
   readonly goneSince = new Map<string, number>();
   readonly skipped = new Map<string, LabelProblem>();
+  readonly read = serviceOfLabels;
   config = configOf();
   now = 0;
 

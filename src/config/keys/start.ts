@@ -3,8 +3,6 @@ import { z } from "zod";
 import { duration, present } from "./common.ts";
 import { type Context, effective, key, started } from "./key.ts";
 
-export const PROCESS_STOP_GRACE_MS = 10_000;
-
 export const startKeys = {
   start_timeout: key(
     duration.refine((ms) => ms > 0, "with 0s no target could start"),

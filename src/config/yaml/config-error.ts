@@ -1,6 +1,3 @@
-import { LineCounter } from "yaml";
-import { maskLine } from "../mask.ts";
-
 /** Part of a file: offsets of the first character and after the last. */
 export interface Span {
   readonly start: number;
@@ -30,7 +27,7 @@ export interface Located {
 
 export type Report = (problem: Located) => void;
 
-/** An invalid configuration, with all problems in the order of the file. */
+/** An invalid configuration. Its message contains all problems in the order of the file. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly Problem[];
@@ -39,73 +36,12 @@ export class ConfigError extends Error {
   readonly admin?: { readonly host: string; readonly port: number };
 
   constructor(
-    source: string,
-    text: string,
+    message: string,
     problems: readonly Problem[],
-    options: ErrorOptions & Pick<ConfigError, "admin"> = {},
+    { admin, ...options }: ErrorOptions & Pick<ConfigError, "admin"> = {},
   ) {
-    const sorted = problems.toSorted((a, b) => (a.span?.start ?? 0) - (b.span?.start ?? 0));
-    const count = sorted.length === 1 ? "1 problem" : `${sorted.length} problems`;
-    const lines = new Lines(text);
-    super([...sorted.map((problem) => format(problem, source, lines)), `${source}: ${count}`].join("\n"), options);
-    this.problems = sorted;
-    if (options.admin !== undefined) this.admin = options.admin;
+    super(message, options);
+    this.problems = problems;
+    if (admin !== undefined) this.admin = admin;
   }
-}
-
-const MAX_EXCERPT = 160;
-/** Characters before the place, if the excerpt does not begin at the start of the line. */
-const CONTEXT = 40;
-
-/** The lines of a text. */
-class Lines {
-  readonly #lines: readonly string[];
-  readonly #counter = new LineCounter();
-
-  constructor(text: string) {
-    this.#lines = text.split("\n");
-    let start = 0;
-    for (const line of this.#lines) {
-      this.#counter.addNewLine(start);
-      start += line.length + 1;
-    }
-  }
-
-  /** Returns line and column, from 1, and the line itself. */
-  at(offset: number): { line: number; column: number; content: string } {
-    const { line, col } = this.#counter.linePos(offset);
-    return { line, column: col, content: this.#lines[line - 1] ?? "" };
-  }
-}
-
-/** `file:line:col error: …`, the line, and carets under the place. */
-function format({ message, span, hint }: Problem, source: string, lines: Lines): string {
-  const text = visible(message);
-  if (span === undefined) return `${source} error: ${text}${hint === undefined ? "" : `\n  ${visible(hint)}`}`;
-  const { line, column, content } = lines.at(span.start);
-  const number = String(line);
-  const { excerpt, gap, width } = excerptOf(content, column - 1, span.end - span.start);
-  const shown = maskLine(excerpt);
-  // Masking shifts the columns.
-  const carets = shown === excerpt ? `${" ".repeat(gap)}${"^".repeat(width)}` : "";
-  const remedy = hint === undefined ? "" : ` ${visible(hint)}`;
-  return [
-    `${source}:${line}:${column} error: ${text}`,
-    `  ${number} | ${shown}`,
-    `  ${" ".repeat(number.length)} |${carets && ` ${carets}`}${remedy}`,
-  ].join("\n");
-}
-
-/** The part of a line around `length` characters from `index` on; `gap` and `width` are their place in it. */
-function excerptOf(line: string, index: number, length: number): { excerpt: string; gap: number; width: number } {
-  const from = index + length <= MAX_EXCERPT ? 0 : Math.max(0, index - CONTEXT);
-  const part = line.slice(from, from + MAX_EXCERPT);
-  const gap = index - from;
-  const excerpt = visible(from === 0 ? part : `…${part.slice(1)}`);
-  return { excerpt, gap, width: Math.max(1, Math.min(length, part.length - gap)) };
-}
-
-/** Replaces control characters, which could change the terminal, by spaces. Each character has one column. */
-function visible(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, " ");
 }

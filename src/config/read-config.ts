@@ -1,0 +1,73 @@
+/**
+ * Reads the configuration in a child process. The libraries for YAML and schemas take 20 MB and are needed only meanwhile;
+ * the heap of a worker thread would stay with the process.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { deserialize, serialize } from "node:v8";
+import type { Config } from "./config.ts";
+import { NoConfigError } from "./default-paths.ts";
+import type { ParseContext } from "./parse.ts";
+import { ConfigError, type Problem } from "./yaml/config-error.ts";
+
+/** What the child reads from its standard input. */
+export interface ReadRequest {
+  readonly file: string | undefined;
+  readonly context: ParseContext;
+}
+
+/** What the child writes to its standard output. */
+export type ReadAnswer =
+  | { readonly config: Config }
+  | {
+      readonly invalid: { readonly message: string; readonly problems: readonly Problem[] } & Pick<
+        ConfigError,
+        "admin"
+      >;
+    }
+  | { readonly missing: string };
+
+/** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer takes forever. */
+const READ_MS = 30_000;
+const PROGRAM = path.join(import.meta.dirname, `reader${path.extname(import.meta.filename)}`);
+
+/**
+ * Loads the given file, or the first of `defaultPaths` that exists. Reads in this process if no child can be started or
+ * the child ends without an answer, as at a limit of processes.
+ *
+ * @param execPath the path of Node
+ * @throws NoConfigError if none exists, ConfigError if the file is unreadable or invalid
+ */
+export async function readConfig(file: string | undefined, context: ParseContext, execPath: string): Promise<Config> {
+  const answer = await readInChild({ file, context }, execPath);
+  if (answer === undefined) {
+    const { loadConfig } = await import("./load.ts");
+    return loadConfig(file, context);
+  }
+  if ("missing" in answer) throw new NoConfigError(answer.missing);
+  if ("config" in answer) return answer.config;
+  const { message, problems, admin } = answer.invalid;
+  throw new ConfigError(message, problems, admin && { admin });
+}
+
+/** Returns undefined if there is no answer. @throws ConfigError if the deadline is over */
+async function readInChild(request: ReadRequest, execPath: string): Promise<ReadAnswer | undefined> {
+  const child = spawn(execPath, ["--disable-sigusr1", PROGRAM], { stdio: ["pipe", "pipe", "ignore"] });
+  const timer = setTimeout(() => child.kill("SIGKILL"), READ_MS);
+  const parts: Buffer[] = [];
+  child.stdout.on("data", (part: Buffer) => parts.push(part));
+  // A child that ends early breaks the pipe; its missing answer is what counts.
+  child.stdin.on("error", () => {});
+  child.stdin.end(serialize(request));
+  const code = await once(child, "close").then(
+    ([status]) => status,
+    () => undefined,
+  );
+  clearTimeout(timer);
+  if (child.killed) {
+    const message = `${request.file ?? "the configuration"} error: not read within ${READ_MS / 1000} s`;
+    throw new ConfigError(message, [{ message }]);
+  }
+  return code === 0 ? deserialize(Buffer.concat(parts)) : undefined;
+}
