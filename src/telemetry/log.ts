@@ -1,7 +1,6 @@
 /** The output of the log: one line per event, as JSON, as text for people, or in xinetd's format. */
 import { constants, fstatSync, openSync } from "node:fs";
 import pino from "pino";
-import pretty from "pino-pretty";
 import { within } from "../async/wait.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
 import { printable, printableJson, printableLines } from "../net/escape.ts";
@@ -45,7 +44,7 @@ const BATCH_LENGTH = 16 * 1024;
 const STDOUT = 1;
 
 /** Logs to standard output. A slow or missing reader loses lines but never delays the relay. */
-export function openLog(options: LogOptions): OpenLog {
+export async function openLog(options: LogOptions): Promise<OpenLog> {
   const shape = {
     level: options.level,
     base: null,
@@ -57,7 +56,10 @@ export function openLog(options: LogOptions): OpenLog {
   // pino calls this at exit, and it does not return if the reader is gone. `close` waits instead.
   output.flushSync = () => {};
   const batch = new Batch(output);
-  const log = pino(shape, isPretty(options) ? prettyOutput(output, options.isTerminal) : formatted(batch, options));
+  const log = pino(
+    shape,
+    isPretty(options) ? await prettyOutput(output, options.isTerminal) : formatted(batch, options),
+  );
   const close = async (): Promise<void> => {
     log.level = "silent";
     batch.flush();
@@ -116,7 +118,8 @@ function formatted(output: pino.DestinationStream, options: LogOptions): pino.De
 /** Events with messages of several lines. Quoted text in them is a single line. */
 const multilineEvents: ReadonlySet<string> = new Set(["config.reload_failed"]);
 
-function prettyOutput(destination: pino.DestinationStream, colorize: boolean): pino.DestinationStream {
+async function prettyOutput(destination: pino.DestinationStream, colorize: boolean): Promise<pino.DestinationStream> {
+  const { default: pretty } = await import("pino-pretty");
   const messageFormat = ({ event, msg }: Record<string, unknown>): string => {
     return multilineEvents.has(String(event)) ? printableLines(String(msg)) : printable(String(msg));
   };

@@ -3,11 +3,13 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { ActivatorView } from "../activation/activator-view.ts";
 import { stateNames } from "../activation/machine.ts";
 import type { ActivationOutcome, SleepReason } from "../activation/reports.ts";
+import { MAX_TIMER_MS } from "../async/wait.ts";
 import type { Meter } from "../net/relay.ts";
 import { denialReasons } from "../proxy/admission/denial.ts";
 import type { ConnectionOutcome } from "../proxy/reports.ts";
 import { unroutedReasons } from "../proxy/unrouted.ts";
 import { type DatagramView, dropReasons } from "../udp/datagrams.ts";
+import { EventLoopLag, type LagSummary } from "./event-loop-lag.ts";
 import { type Observer, observer } from "./observer.ts";
 
 /** From an unpaused container (10 ms) to a slow start (2 min). */
@@ -41,8 +43,8 @@ const activationOutcomes: readonly ActivationOutcome[] = [
 ];
 const sleepReasons: readonly SleepReason[] = ["idle", "shutdown", "external", "crash"];
 
-/** Interval of the event loop's lag samples. Each sample wakes an idle process; prom-client's default is 10 ms. */
-const LAG_SAMPLE_MS = 200;
+/** The summary of the event loop's lag. prom-client's own gauges sample it all the time. */
+const LAG: readonly (keyof LagSummary)[] = ["min", "max", "mean", "stddev", "p50", "p90", "p99"];
 
 /** Gauges of prom-client whose names end in _total. promtool rejects them, because _total is for counters. */
 const MISNAMED = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
@@ -76,6 +78,10 @@ export interface BuildInfo {
 export class Metrics {
   readonly observer: Observer;
   readonly #registry = new Registry();
+  /** Called before each scrape. */
+  readonly #reportLag: () => void;
+  /** Services without series, by name. */
+  readonly #addedServices = new Map<string, { readonly isWoken: boolean }>();
   readonly #connections = this.#counter("connections_total", "Accepted connections by outcome", ["service", "outcome"]);
   readonly #denials = this.#counter("connections_denied_total", "Denied connections by reason", ["service", "reason"]);
   readonly #unrouted = this.#counter("unrouted_total", "Clients that were not routed to a service, by reason", [
@@ -135,8 +141,9 @@ export class Metrics {
 
   /** @param services all services, read at each scrape */
   constructor(build: BuildInfo, services: () => readonly ServiceGauges[]) {
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LAG_SAMPLE_MS });
-    for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: MAX_TIMER_MS });
+    for (const name of [...MISNAMED, ...LAG.map(lagName)]) this.#registry.removeSingleMetric(name);
+    this.#reportLag = this.#lagReport(services);
     this.#build(build);
     this.#states(services);
     this.#clients(services);
@@ -151,6 +158,8 @@ export class Metrics {
 
   /** The text format of Prometheus, 0.0.4. */
   async text(): Promise<string> {
+    for (const service of this.#addedServices.keys()) this.#createSeries(service);
+    this.#reportLag();
     return this.#registry.metrics();
   }
 
@@ -162,13 +171,21 @@ export class Metrics {
     };
   }
 
-  /** Creates the series of a service with value 0. Series of starts and sleeps exist only for woken targets. */
+  /** Adds a service. Its series are created with value 0 when they are first needed, because they take 20 KB. */
   addService(service: string, isWoken: boolean): void {
+    this.#addedServices.set(service, { isWoken });
+  }
+
+  /** Creates the series of a service, unless they exist. Series of starts and sleeps exist only for woken targets. */
+  #createSeries(service: string): void {
+    const added = this.#addedServices.get(service);
+    if (added === undefined) return;
+    this.#addedServices.delete(service);
     for (const outcome of connectionOutcomes) this.#connections.inc({ service, outcome }, 0);
     for (const reason of denialReasons) this.#denials.inc({ service, reason }, 0);
     this.#waits.zero({ service, start: "warm" });
     this.#durations.zero({ service });
-    if (!isWoken) return;
+    if (!added.isWoken) return;
     this.#waits.zero({ service, start: "cold" });
     for (const outcome of activationOutcomes) this.#activations.inc({ service, outcome }, 0);
     for (const reason of sleepReasons) this.#sleeps.inc({ service, reason, action: actionOf(reason) }, 0);
@@ -189,6 +206,7 @@ export class Metrics {
   #observe(): Observer {
     return observer({
       connection: ({ service, outcome, reason, start, waitMs, durationMs, end }) => {
+        this.#createSeries(service);
         this.#connections.inc({ service, outcome });
         if (reason !== undefined) this.#denials.inc({ service, reason });
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
@@ -199,6 +217,7 @@ export class Metrics {
       unrouted: ({ listener, error }) => this.#unrouted.inc({ listener, reason: error.reason }),
       activation: ({ services, outcome, durationMs, startMs }) => {
         for (const service of services) {
+          this.#createSeries(service);
           this.#activations.inc({ service, outcome });
           if (outcome !== "ready") continue;
           this.#activationTimes.observe({ service }, durationMs / 1000);
@@ -209,6 +228,7 @@ export class Metrics {
       },
       sleep: ({ services, reason, action, durationMs }) => {
         for (const service of services) {
+          this.#createSeries(service);
           this.#sleeps.inc({ service, reason, action });
           if (action !== "none") this.#sleepTimes.observe({ service }, durationMs / 1000);
         }
@@ -234,6 +254,20 @@ export class Metrics {
     this.#loaded.set(1);
     this.#loadedAt.setToCurrentTime();
     for (const result of ["success", "failure"]) this.#reloads.inc({ result }, 0);
+  }
+
+  /** Creates gauges of the event loop's lag. They have values if a service was in use at the previous scrape. */
+  #lagReport(services: () => readonly ServiceGauges[]): () => void {
+    const lag = new EventLoopLag();
+    const registers = [this.#registry];
+    const gauges = LAG.map((part) => {
+      const help = `Lag of the event loop in seconds since the previous scrape, while services are in use: ${part}`;
+      return { part, gauge: new Gauge({ name: lagName(part), help, registers }) };
+    });
+    return () => {
+      const summary = lag.next(services().some(isInUse));
+      for (const { part, gauge } of gauges) summary === undefined ? gauge.remove() : gauge.set(summary[part]);
+    };
   }
 
   #states(services: () => readonly ServiceGauges[]): void {
@@ -372,6 +406,14 @@ export class Metrics {
       },
     });
   }
+}
+
+function lagName(part: keyof LagSummary): string {
+  return `nodejs_eventloop_lag_${part}_seconds`;
+}
+
+function isInUse({ view, active, waiting }: ServiceGauges): boolean {
+  return active + waiting > 0 || (view !== undefined && view.state !== "asleep" && view.state !== "paused");
 }
 
 type WithDatagrams = ServiceGauges & { readonly udp: NonNullable<ServiceGauges["udp"]> };

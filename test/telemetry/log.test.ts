@@ -436,7 +436,7 @@ function program(format: string, work: string, stdout: number | "pipe" = "pipe")
     import { openLog } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log.ts"))};
     import { logObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log-messages.ts"))};
     import { xinetdObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/xinetd-log.ts"))};
-    const { log, close } = openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
+    const { log, close } = await openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
     const observer = xinetdObserver(log, () => ({ kind: "container" }), logObserver(log));
     ${work}
     await close();

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { suite, test } from "node:test";
+import { scheduler } from "node:timers/promises";
 import type { ActivatorView } from "../../src/activation/activator-view.ts";
 import type { ConnectionReport } from "../../src/proxy/reports.ts";
 import { UnroutedError, unroutedReasons } from "../../src/proxy/unrouted.ts";
 import { Metrics, type ServiceGauges } from "../../src/telemetry/metrics.ts";
 import { noDatagrams } from "../../src/udp/datagrams.ts";
+import { eventually } from "../support/eventually.ts";
 
 const asleep: ActivatorView = {
   target: "container a",
@@ -48,6 +50,24 @@ const connection: ConnectionReport = {
 };
 
 suite("Metrics", () => {
+  test("samples the lag of the event loop only after a scrape that finds a service in use", async () => {
+    const { metrics, gauges } = metricsOf();
+    const maximum = (): Promise<number | undefined> => seriesValue(metrics, "nodejs_eventloop_lag_max_seconds");
+    assert.equal(await maximum(), undefined);
+    gauges.current = { ...gauges.current, active: 1 };
+    assert.equal(await maximum(), undefined);
+    await eventually("a blocked event loop is sampled", async () => {
+      // Samples are 200 ms apart, and the first one after a scrape only begins the measurement.
+      await scheduler.wait(300);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+      await scheduler.wait(300);
+      return ((await maximum()) ?? 0) > 0.05;
+    });
+    gauges.current = { ...gauges.current, active: 0 };
+    await maximum();
+    assert.equal(await maximum(), undefined);
+  });
+
   test("creates all series of a service with value 0", async () => {
     const { metrics } = metricsOf();
     const outcomes = ["relayed", "denied_limit", "start_failed", "start_timeout", "dial_failed", "client_gone"];
