@@ -13,7 +13,8 @@ export const MAX_ADMIN_CLIENTS = 16;
 const HEAD_MS = 2_000;
 /** Deadline for a whole exchange. Metrics and status are small. */
 const REQUEST_MS = 5_000;
-const CHECK_MS = 1_000;
+/** Interval of Node's own checks of these deadlines. It is long, because each check wakes an idle process. */
+const CHECK_MS = 3_600_000;
 /** Connections of a service that are listed. */
 const MAX_OPEN = 1_000;
 
@@ -49,20 +50,21 @@ interface Answer {
 export class AdminServer {
   readonly #options: AdminOptions;
   readonly #server: http.Server;
-  /** Connections without a request, oldest first. */
-  readonly #idle = new Set<net.Socket>();
+  /** Connections without a request, oldest first, each with the timer that closes it. */
+  readonly #idle = new Map<net.Socket, NodeJS.Timeout>();
   /** Connections with a pending request, oldest first. */
   readonly #busy = new Set<net.Socket>();
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    const limits = { requestTimeout: REQUEST_MS, headersTimeout: HEAD_MS, connectionsCheckingInterval: CHECK_MS };
-    this.#server = http.createServer(limits, (request, response) => {
+    this.#server = http.createServer({ connectionsCheckingInterval: CHECK_MS }, (request, response) => {
       this.#keepBusy(request.socket, response);
       void this.#answer(request)
         .catch((error: unknown) => text(500, messageOf(error)))
         .then(({ status, type, body }) => {
-          response.writeHead(status, { "content-type": type, ...securityHeaders });
+          // The connection closes after a request with a body, which may arrive slowly.
+          const rest = hasBody(request) ? { connection: "close" } : {};
+          response.writeHead(status, { "content-type": type, ...securityHeaders, ...rest });
           response.end(request.method === "HEAD" ? undefined : body);
         });
     });
@@ -103,24 +105,32 @@ export class AdminServer {
   /** Closes the oldest connection without a request if too many are open, so that silent clients block no other client. */
   #accept(socket: net.Socket): void {
     if (this.#idle.size + this.#busy.size >= MAX_ADMIN_CLIENTS) {
-      const [oldest] = this.#idle.size > 0 ? this.#idle : this.#busy;
+      const [oldest] = this.#idle.size > 0 ? this.#idle.keys() : this.#busy;
       oldest?.destroy();
       this.#forget(oldest);
     }
-    this.#idle.add(socket);
+    this.#keepIdle(socket, HEAD_MS);
     socket.once("close", () => this.#forget(socket));
   }
 
+  #keepIdle(socket: net.Socket, ms: number): void {
+    this.#idle.set(
+      socket,
+      setTimeout(() => socket.destroy(), ms),
+    );
+  }
+
   #keepBusy(socket: net.Socket, response: http.ServerResponse): void {
-    this.#idle.delete(socket);
+    this.#forget(socket);
     this.#busy.add(socket);
     response.once("close", () => {
-      if (this.#busy.delete(socket) && !socket.destroyed) this.#idle.add(socket);
+      if (this.#busy.delete(socket) && !socket.destroyed) this.#keepIdle(socket, REQUEST_MS);
     });
   }
 
   #forget(socket: net.Socket | undefined): void {
     if (socket === undefined) return;
+    clearTimeout(this.#idle.get(socket));
     this.#idle.delete(socket);
     this.#busy.delete(socket);
   }
@@ -158,6 +168,10 @@ export class AdminServer {
     }
     return text(404, "not found; paths: /metrics /healthz /readyz /api/v1/services[/NAME]");
   }
+}
+
+function hasBody({ headers }: http.IncomingMessage): boolean {
+  return headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined;
 }
 
 function text(status: number, body: string): Answer {

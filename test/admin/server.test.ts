@@ -125,6 +125,17 @@ suite("AdminServer", () => {
     assert.equal((await slow).status, 200);
   });
 
+  test("closes a connection whose request does not arrive, or whose body arrives slowly", async (t) => {
+    await using admin = await running();
+    const slow = ["", "GET /healthz HTTP/1.1\r\n", "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n1"];
+    for (const start of slow) {
+      const client = connecting(admin.port);
+      t.after(() => client.reset());
+      client.socket.write(start);
+      await eventually("it is closed", () => client.fate !== "open");
+    }
+  });
+
   test("open() rejects with the address that is in use", async () => {
     await using admin = await running();
     const second = new AdminServer({
