@@ -50,7 +50,7 @@ export const lastChunk: Buffer = Buffer.from("0\r\n\r\n");
  * page, the sandbox removes its origin, so the reload keeps the marks and cookies of a cross-site request.
  */
 function policyFor(isOwnNavigation: boolean): string {
-  return `Content-Security-Policy: ${policy}${isOwnNavigation ? "" : "; sandbox allow-scripts"}`;
+  return `Content-Security-Policy: ${policy()}${isOwnNavigation ? "" : "; sandbox allow-scripts"}`;
 }
 
 function headOf(type: string, retryAfterS: number, more: readonly string[]): string {

@@ -29,17 +29,23 @@ pre{order:6;padding:.75rem 1rem;border:1px solid var(--line);border-radius:6px;c
 pre:empty{display:none}
 `;
 
-/** Content security policy that allows only the styles and scripts of this file. */
-export const policy: string = [
-  "default-src 'none'",
-  `style-src ${hashOf(STYLE)}`,
-  `script-src ${hashOf(RELOAD)} ${hashOf(RENAME)}`,
-  "img-src data:",
-  "base-uri 'none'",
-  "form-action 'none'",
-  // Other sites must not embed the page. Frames of the site itself may show it.
-  "frame-ancestors 'self'",
-].join("; ");
+let cachedPolicy: string | undefined;
+
+/** Returns the content security policy that allows only the styles and scripts of this file. */
+export function policy(): string {
+  // Computed at the first use, because the hashes load the crypto library, which takes 2 MB.
+  cachedPolicy ??= [
+    "default-src 'none'",
+    `style-src ${hashOf(STYLE)}`,
+    `script-src ${hashOf(RELOAD)} ${hashOf(RENAME)}`,
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    // Other sites must not embed the page. Frames of the site itself may show it.
+    "frame-ancestors 'self'",
+  ].join("; ");
+  return cachedPolicy;
+}
 
 /** Returns the start of the page, before the pieces. */
 export function pageStart(heading: string): string {

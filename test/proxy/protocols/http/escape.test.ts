@@ -96,7 +96,7 @@ suite("the page", () => {
   test("loads nothing, and its policy allows only its own style and scripts", () => {
     const whole = pageStart("Starting web…") + output(["x"]) + reload + failure("a", "b");
     assert.deepEqual(whole.match(/https?:|src=|@import|url\(/g), null);
-    assert.match(policy, /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+' 'sha256-[^']+';/);
-    assert.doesNotMatch(policy, /unsafe|\*/);
+    assert.match(policy(), /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+' 'sha256-[^']+';/);
+    assert.doesNotMatch(policy(), /unsafe|\*/);
   });
 });
