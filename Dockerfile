@@ -1,4 +1,4 @@
-# Runtime dependencies only.
+# For the package with a native library.
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -8,7 +8,7 @@ FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+COPY build build
 COPY src src
 RUN npm run build
 
@@ -25,7 +25,9 @@ RUN apt-get update \
 WORKDIR /app
 COPY package.json ./
 COPY bin bin
-COPY --from=dependencies /app/node_modules node_modules
+# The build contains all packages except the one with a native library.
+COPY --from=dependencies /app/node_modules/koffi node_modules/koffi
+COPY --from=dependencies /app/node_modules/@koromix node_modules/@koromix
 COPY --from=build /app/dist dist
 
 # wakeport reads its configuration from /etc/wakeport. Mount the directory: a mounted file keeps its old content when

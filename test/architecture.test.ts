@@ -1,8 +1,10 @@
 /** Checks the imports of src/ against the layers of ARCHITECTURE.md. */
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
 import path from "node:path";
 import { suite, test } from "node:test";
+import { programs } from "../build/programs.ts";
 
 interface Import {
   readonly from: string;
@@ -131,6 +133,29 @@ suite("architecture", () => {
   test("no other package is imported", () => {
     const others = imports.filter((one) => !isOwn(one) && !one.to.startsWith("node:") && !(one.to in importers));
     assert.deepEqual(others.map(show), []);
+  });
+
+  test("each file that no other file imports is a program of the build", () => {
+    const used = new Set(files.flatMap(importsOf).map(({ to }) => to));
+    const found = files.filter((file) => !used.has(file) || programs.includes(file.replace(/\.ts$/, "")));
+    assert.deepEqual(found.map((file) => file.replace(/\.ts$/, "")).toSorted(), programs.toSorted());
+  });
+
+  test("what runs while all targets sleep loads no library for configurations, and no formatter", () => {
+    const loaded = new Set<string>();
+    const load = (file: string): void => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      if (!file.endsWith(".ts")) return;
+      const code = stripTypeScriptTypes(readFileSync(path.join(src, file), "utf8"));
+      for (const [, to = ""] of code.matchAll(/^(?:import|export)\s+(?:[^"';]*?\s+from\s+)?"([^"]+)"/gm)) {
+        load(to.startsWith(".") ? path.join(path.dirname(file), to) : to);
+      }
+    };
+    // The files that main.ts imports later, for the command "run".
+    for (const file of ["main.ts", "cli/run.ts", "cli/serve.ts"]) load(file);
+    const packages = [...loaded].filter((name) => !name.endsWith(".ts") && !name.startsWith("node:"));
+    assert.deepEqual(packages.toSorted(), ["dockerode", "pino", "prom-client"]);
   });
 
   test("activation imports nothing but async/ and errors.ts", () => {

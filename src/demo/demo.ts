@@ -13,8 +13,7 @@ Both sleep again 10 s after their last connection.
 export function demoConfig(execPath: string): string {
   // The programs are in the folder of this file: TypeScript in a checkout, JavaScript in a build.
   const program = (name: string): string => {
-    const { dirname, filename } = import.meta;
-    return JSON.stringify(path.join(dirname, name + path.extname(filename)));
+    return JSON.stringify(path.join(import.meta.dirname, name + path.extname(import.meta.filename)));
   };
   const node = JSON.stringify(execPath);
   return `
