@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import path from "node:path";
+import { execPath } from "node:process";
+import { suite, test } from "node:test";
+import { NoConfigError } from "../../src/config/default-paths.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { readConfig } from "../../src/config/read-config.ts";
+import { ConfigError } from "../../src/config/yaml/config-error.ts";
+import { temporaryFile } from "../support/temporary-file.ts";
+
+const context = { env: { TOKEN: "t0k" }, adminListen: { host: "127.0.0.1", port: 9464 } };
+const service = `services:
+  web:
+    ports: ["8080:80", "8443/udp"]
+    container: web
+    banner: { deny: "no \${TOKEN}\\n" }
+    access: { allow: [10.0.0.0/8], times: ["08:00-18:00"] }
+    ready: { log: "started (now|then)" }
+`;
+
+suite("readConfig()", () => {
+  for (const [how, node] of [
+    ["in a child process", execPath],
+    ["itself, if no child can be started", "/nonexistent/node"],
+    ["itself, if the child ends without an answer", "/bin/false"],
+  ] as const) {
+    test(`reads ${how}`, async () => {
+      await using yaml = await temporaryFile("wakeport.yaml", service);
+      const file = yaml.path;
+      assert.deepStrictEqual(await readConfig(file, context, node), await loadConfig(file, context));
+    });
+  }
+
+  test("throws the error of loadConfig(), with its problems and the address of the admin server", async () => {
+    const invalid = "admin: { listen: 127.0.0.9:90 }\nservices: { a: { ports: [80], contaner: a } }\n";
+    await using yaml = await temporaryFile("wakeport.yaml", invalid);
+    const file = yaml.path;
+    const expected = await loadConfig(file, context).catch((error: unknown) => error);
+    assert.ok(expected instanceof ConfigError);
+    const { message, problems, admin } = expected;
+    assert.deepEqual(admin, { host: "127.0.0.9", port: 90 });
+    await assert.rejects(readConfig(file, context, execPath), (error: unknown) => {
+      assert.ok(error instanceof ConfigError);
+      assert.deepEqual(
+        { message: error.message, problems: error.problems, admin: error.admin },
+        { message, problems, admin },
+      );
+      return true;
+    });
+    const missing = path.join(path.dirname(file), "missing.yaml");
+    await assert.rejects(readConfig(missing, context, execPath), /missing\.yaml error: the file does not exist/);
+  });
+
+  test("throws NoConfigError if no default file exists", async () => {
+    await assert.rejects(readConfig(undefined, context, execPath), NoConfigError);
+  });
+});
