@@ -97,10 +97,22 @@ async function leaked(pid: number, before: number): Promise<number> {
   return Math.max(0, socketsOf(pid) - before);
 }
 
-async function measure(
-  name: string,
-  options: { readonly count: number; readonly clients: number; readonly seed: number },
-): Promise<boolean> {
+export interface ScheduleOptions {
+  readonly count: number;
+  /** Connections at a time. */
+  readonly clients: number;
+  readonly seed: number;
+}
+
+export interface Played {
+  /** A line for each schedule that went wrong. */
+  readonly problems: readonly string[];
+  /** Sockets of the relay that stayed open. */
+  readonly left: number;
+}
+
+/** Plays schedules through a relay: `splice` or `node` of wakeport, or a name of relays.ts. */
+export async function playThrough(name: string, options: ScheduleOptions): Promise<Played> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
   // The connection of a probe.
   server.once("connection", (socket) => socket.end().resume());
@@ -109,7 +121,6 @@ async function measure(
   await using subject = await open(name, (server.address() as net.AddressInfo).port);
   server.removeAllListeners("connection");
   const before = subject.pid === undefined ? 0 : socketsOf(subject.pid);
-  const began = performance.now();
   const connector = new Connector(server, () => subject.port);
   const bytes = payload(4 * MIB, options.seed);
   const problems: string[] = [];
@@ -126,22 +137,32 @@ async function measure(
   await Promise.all(Array.from({ length: options.clients }, work));
   const left = subject.pid === undefined ? 0 : await leaked(subject.pid, before);
   server.close();
+  return { problems, left };
+}
+
+async function measure(name: string, options: ScheduleOptions): Promise<boolean> {
+  const began = performance.now();
+  const { problems, left } = await playThrough(name, options);
   const seconds = ((performance.now() - began) / 1_000).toFixed(0);
   console.log(`${name}: ${options.count} schedules in ${seconds} s, ${problems.length} bad, ${left} sockets left open`);
   for (const problem of problems.slice(0, 12)) console.log(problem);
   return problems.length === 0 && left === 0;
 }
 
-const { values, positionals } = parseArgs({
-  options: {
-    count: { type: "string", default: "1000" },
-    clients: { type: "string", default: "24" },
-    seed: { type: "string", default: String(randomInt(1, 100_000)) },
-  },
-  allowPositionals: true,
-});
-const options = { count: Number(values.count), clients: Number(values.clients), seed: Number(values.seed) };
-console.log(`seed ${options.seed}, sizes up to ${(3 * MIB) / KIB} KiB`);
-for (const name of positionals.length === 0 ? ["direct", "splice", "node"] : positionals) {
-  if (!(await measure(name, options))) process.exitCode = 1;
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: {
+      count: { type: "string", default: "1000" },
+      clients: { type: "string", default: "24" },
+      seed: { type: "string", default: String(randomInt(1, 100_000)) },
+    },
+    allowPositionals: true,
+  });
+  const options = { count: Number(values.count), clients: Number(values.clients), seed: Number(values.seed) };
+  console.log(`seed ${options.seed}, sizes up to ${(3 * MIB) / KIB} KiB`);
+  for (const name of positionals.length === 0 ? ["direct", "splice", "node"] : positionals) {
+    if (!(await measure(name, options))) process.exitCode = 1;
+  }
 }
+
+if (import.meta.main) await main();

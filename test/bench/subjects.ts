@@ -1,4 +1,5 @@
 import type { Subject } from "./subject.ts";
+import { asleep } from "./subjects/asleep.ts";
 import { churn } from "./subjects/churn.ts";
 import { coldStart } from "./subjects/cold-start.ts";
 import { connect } from "./subjects/connect.ts";
@@ -6,6 +7,7 @@ import { handOff } from "./subjects/hand-off.ts";
 import { herd } from "./subjects/herd.ts";
 import { matrix } from "./subjects/matrix.ts";
 import { quiet } from "./subjects/quiet.ts";
+import { schedules } from "./subjects/schedules.ts";
 import { throughput } from "./subjects/throughput.ts";
 import { tools } from "./subjects/tools.ts";
 
@@ -18,6 +20,8 @@ export const subjects: readonly Subject[] = [
   handOff,
   coldStart,
   herd,
+  asleep,
   matrix,
   churn,
+  schedules,
 ];
