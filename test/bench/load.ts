@@ -71,9 +71,9 @@ function checked<T extends { readonly failed: number }>(name: string, outcome: T
   return outcome;
 }
 
-/** Sends through `port` for some seconds. @throws if a stream does not end in good order */
-export function flood(port: number, streams: number, seconds: number): Promise<Flood> {
-  return printed<Flood & { failed: number }>("flood", port, streams, seconds);
+/** Sends through `port` for some seconds. @param host default: 127.0.0.1 @throws if a stream does not end in good order */
+export function flood(port: number, streams: number, seconds: number, host?: string): Promise<Flood> {
+  return printed<Flood & { failed: number }>("flood", port, streams, seconds, ...(host === undefined ? [] : [host]));
 }
 
 /**
@@ -109,12 +109,12 @@ export async function hold(port: number, connections: number): Promise<Held> {
   return { close };
 }
 
-/** Echoes all that it receives. */
-export function echoServer(port: number): readonly string[] {
-  return [built("echo"), String(port)];
+/** Echoes all that it receives. @param host an address to listen on; default: 127.0.0.1 */
+export function echoServer(port: number, host?: string): readonly string[] {
+  return [built("echo"), String(port), ...(host === undefined ? [] : [host])];
 }
 
-/** Discards all that it receives. */
-export function sinkServer(port: number): readonly string[] {
-  return [built("sink"), String(port)];
+/** Discards all that it receives. @param host an address to listen on; default: 127.0.0.1 */
+export function sinkServer(port: number, host?: string): readonly string[] {
+  return [built("sink"), String(port), ...(host === undefined ? [] : [host])];
 }

@@ -5,6 +5,7 @@ import { coldStart } from "./subjects/cold-start.ts";
 import { connect } from "./subjects/connect.ts";
 import { handOff } from "./subjects/hand-off.ts";
 import { herd } from "./subjects/herd.ts";
+import { kernelRoute } from "./subjects/kernel-route.ts";
 import { matrix } from "./subjects/matrix.ts";
 import { quiet } from "./subjects/quiet.ts";
 import { schedules } from "./subjects/schedules.ts";
@@ -15,6 +16,7 @@ import { tools } from "./subjects/tools.ts";
 export const subjects: readonly Subject[] = [
   throughput,
   connect,
+  kernelRoute,
   quiet,
   tools,
   handOff,

@@ -1,4 +1,4 @@
-/* Echo server: `echo PORT`. Accepts on 127.0.0.1 until it is killed. */
+/* Echo server: `echo PORT [HOST]`. Accepts on 127.0.0.1 until it is killed. */
 #include "load.h"
 
 static char buffer[1 << 16];
@@ -20,9 +20,9 @@ static void answer(int fd) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 2) return 2;
+	if (argc != 2 && argc != 3) return 2;
 	signal(SIGPIPE, SIG_IGN);
-	int listener, epoll = listen_on(atoi(argv[1]), &listener);
+	int listener, epoll = listen_on(argv[2], atoi(argv[1]), &listener);
 	struct epoll_event events[256];
 	for (;;) {
 		int count = epoll_wait(epoll, events, 256, -1);

@@ -1,5 +1,5 @@
 /*
- * Sends as fast as it can: `flood PORT STREAMS SECONDS`. Each stream ends with a half-close and waits for the end of
+ * Sends as fast as it can: `flood PORT STREAMS SECONDS [HOST]`. Each stream ends with a half-close and waits for the end of
  * the server, so all bytes have passed the relay when it prints
  *   {"bytes":N,"seconds":S,"cpuSeconds":C,"failed":F}
  */
@@ -41,11 +41,11 @@ static void half_close(int epoll, int fd) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 4) return 2;
+	if (argc != 4 && argc != 5) return 2;
 	int port = atoi(argv[1]), streams = atoi(argv[2]), epoll = epoll_create1(EPOLL_CLOEXEC);
 	double began = now_us(), until = began + atof(argv[3]) * 1e6;
 	for (; open_streams < streams; open_streams++) {
-		int fd = begin_connect(port);
+		int fd = begin_connect_to(argv[4], port);
 		if (fd < 0) die("connect");
 		is_sending[fd] = 1;
 		watch(epoll, EPOLL_CTL_ADD, fd, EPOLLOUT);

@@ -54,10 +54,11 @@ static inline void watch(int epoll, int op, int fd, uint32_t events) {
 	if (epoll_ctl(epoll, op, fd, &event) < 0) die("epoll_ctl");
 }
 
-/* Listens on 127.0.0.1 and returns an epoll descriptor that watches the listener. */
-static inline int listen_on(int port, int *listener) {
+/* Listens on 127.0.0.1, or on another address, and returns an epoll descriptor that watches the listener. */
+static inline int listen_on(const char *host, int port, int *listener) {
 	int one = 1;
 	struct sockaddr_in address = loopback(1, port);
+	if (host != NULL) address.sin_addr.s_addr = inet_addr(host);
 	*listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	setsockopt(*listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	if (bind(*listener, (struct sockaddr *)&address, sizeof address) < 0) die("bind");

@@ -1,5 +1,5 @@
 /*
- * Discards all that it receives: `sink PORT`. MSG_TRUNC discards inside the kernel, without a copy, so that the sink
+ * Discards all that it receives: `sink PORT [HOST]`. MSG_TRUNC discards inside the kernel, without a copy, so that the sink
  * needs less CPU time than the relay under test. Closes after the end of the client.
  */
 #include "load.h"
@@ -13,8 +13,8 @@ static void accept_all(int epoll, int listener) {
 }
 
 int main(int argc, char **argv) {
-	if (argc != 2) return 2;
-	int listener, epoll = listen_on(atoi(argv[1]), &listener);
+	if (argc != 2 && argc != 3) return 2;
+	int listener, epoll = listen_on(argv[2], atoi(argv[1]), &listener);
 	struct epoll_event events[256];
 	for (;;) {
 		int count = epoll_wait(epoll, events, 256, -1);
