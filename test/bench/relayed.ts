@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
 import { cpuSecondsOfTree, residentBytesOfTree } from "./cpu.ts";
 import { dialWhenOpen } from "./ports.ts";
@@ -5,6 +6,8 @@ import { Program } from "./program.ts";
 import type { Relay } from "./relays.ts";
 
 const START_MS = 15_000;
+/** A relay closes connections, and a parent reaps children, after the client has ended. */
+const SETTLE_MS = 50;
 
 /** A running relay with a server of its own behind it: a port shared by all would run out of closed connections. */
 export interface Relayed {
@@ -16,7 +19,7 @@ export interface Relayed {
 
 /** What a relay has used so far, without its server. */
 export interface Costs {
-  cpuSeconds(): number;
+  cpuSeconds(): Promise<number>;
   residentBytes(): number;
 }
 
@@ -49,7 +52,10 @@ async function connectsTo(port: number, program: Program | null): Promise<void> 
 
 function costsOf(pid: number, server: string): Costs {
   return {
-    cpuSeconds: () => cpuSecondsOfTree(pid, server),
+    async cpuSeconds() {
+      await delay(SETTLE_MS);
+      return cpuSecondsOfTree(pid, server);
+    },
     residentBytes: () => residentBytesOfTree(pid, server),
   };
 }

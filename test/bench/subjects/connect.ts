@@ -36,12 +36,12 @@ export const connect: Subject = {
 async function measure({ port, costs }: Relayed): Promise<Sample> {
   const sample: Record<string, number> = {};
   for (const clients of CLIENTS) {
-    const before = costs?.cpuSeconds() ?? 0;
+    const before = (await costs?.cpuSeconds()) ?? 0;
     const { connections, seconds, p50Us, p99Us } = await connects(port, clients, SECONDS);
     sample[`p50Us${clients}`] = p50Us;
     sample[`p99Us${clients}`] = p99Us;
     sample[`rate${clients}`] = connections / seconds;
-    if (costs !== undefined) sample[`cpuUs${clients}`] = ((costs.cpuSeconds() - before) / connections) * 1e6;
+    if (costs !== undefined) sample[`cpuUs${clients}`] = (((await costs.cpuSeconds()) - before) / connections) * 1e6;
   }
   return sample;
 }

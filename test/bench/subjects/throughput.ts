@@ -33,10 +33,10 @@ export const throughput: Subject = {
 async function measure({ port, costs }: Relayed): Promise<Sample> {
   const sample: Record<string, number> = {};
   for (const streams of STREAMS) {
-    const before = costs?.cpuSeconds() ?? 0;
+    const before = (await costs?.cpuSeconds()) ?? 0;
     const { bytes, seconds, cpuSeconds } = await flood(port, streams, SECONDS);
     sample[`rate${streams}`] = bytes / GB / seconds;
-    if (costs !== undefined) sample[`cpu${streams}`] = ((costs.cpuSeconds() - before) / bytes) * GB;
+    if (costs !== undefined) sample[`cpu${streams}`] = (((await costs.cpuSeconds()) - before) / bytes) * GB;
     // Not a column: the sender's share of one core, which shows whether it is the limit.
     sample[`senderCores${streams}`] = cpuSeconds / seconds;
   }
