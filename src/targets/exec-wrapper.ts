@@ -50,12 +50,18 @@ const ULIMIT: { readonly [Name in LimitName]: { readonly flag: string; readonly 
  * Returns the arguments of spawn() for a program.
  *
  * @param find returns the path of sh, bash, nice or setpriv; throws if the system does not have it
+ * @param setsAccount whether the spawner can set a user and a group without groups
  */
-export function spawnable(program: Program, find: (name: string, purpose: string) => string): Spawnable {
+export function spawnable(
+  program: Program,
+  find: (name: string, purpose: string) => string,
+  setsAccount: boolean = true,
+): Spawnable {
   const { command, argv0, account, listenerName } = program;
   const script = scriptOf(program);
   // Only root may raise a limit or a priority, so the account is set last. spawn() cannot set groups.
-  const isLate = program.nice !== undefined || program.limits !== undefined || (account?.groups.length ?? 0) > 0;
+  const isLate =
+    !setsAccount || program.nice !== undefined || program.limits !== undefined || (account?.groups.length ?? 0) > 0;
   const setpriv = isLate && account !== undefined ? setprivOf(account, find) : [];
   const nice = program.nice === undefined ? [] : [find("nice", '"nice"'), "-n", String(program.nice)];
   const chain = [...nice, ...setpriv];

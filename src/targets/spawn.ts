@@ -1,5 +1,5 @@
 /** Starts local programs with their settings, and explains errors. */
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, realpathSync } from "node:fs";
 import path from "node:path";
 import { codeOf, messageOf, TargetError } from "../errors.ts";
 import { type Program, type Spawnable, spawnable } from "./exec-wrapper.ts";
@@ -17,6 +17,10 @@ export class Launcher {
   readonly #program: Program;
   readonly #spawnerFor: typeof fastestSpawner;
   #spawnable: Spawnable | undefined;
+  /** The same with setpriv for the account; null if this system has no such setpriv. */
+  #withSetpriv: Spawnable | null | undefined;
+  /** Whether Node has started the program as its account. Behind setpriv only an exit status would show that it cannot. */
+  #isAccountProven = false;
 
   /** @param spawnerFor default: the fastest of this machine */
   constructor(program: Program, spawnerFor: typeof fastestSpawner = fastestSpawner) {
@@ -32,20 +36,30 @@ export class Launcher {
    */
   async launch(stdio: Stdio, env: Readonly<Record<string, string>> = {}): Promise<Child> {
     const { cwd } = this.#program;
-    this.#spawnable ??= spawnable(this.#program, find);
-    const { isWrapped, ...program } = this.#spawnable;
+    const { isWrapped, ...program } = this.#next();
     if (isWrapped) this.#checkFile();
     try {
-      const spawner = this.#spawnerFor(program.uid !== undefined);
-      return await spawner.spawn({
+      const child = await this.#spawnerFor(program.uid !== undefined).spawn({
         ...program,
         ...(cwd !== undefined && { cwd }),
         env: { ...program.env, ...env },
         stdio,
       });
+      this.#isAccountProven ||= program.uid !== undefined;
+      return child;
     } catch (error) {
       throw this.#targetError(error);
     }
+  }
+
+  /** Returns what the next start runs: after the first start as another account, setpriv, which the fastest spawner can run. */
+  #next(): Spawnable {
+    this.#spawnable ??= spawnable(this.#program, find);
+    if (!this.#isAccountProven || this.#spawnerFor(false) === this.#spawnerFor(true)) return this.#spawnable;
+    if (this.#withSetpriv === undefined) {
+      this.#withSetpriv = hasSetpriv() ? spawnable(this.#program, find, false) : null;
+    }
+    return this.#withSetpriv ?? this.#spawnable;
   }
 
   /** Checks that the program exists, because behind a wrapper only an exit status would show it. */
@@ -99,8 +113,18 @@ function accessError(file: string): unknown {
   }
 }
 
+function locate(name: string): string | undefined {
+  return SYSTEM_PATH.map((folder) => path.join(folder, name)).find((file) => accessError(file) === undefined);
+}
+
+/** Whether this system has the setpriv of util-linux. That of busybox, a link, cannot set an account. */
+function hasSetpriv(): boolean {
+  const file = locate("setpriv");
+  return file !== undefined && path.basename(realpathSync(file)) === "setpriv";
+}
+
 function find(name: string, purpose: string): string {
-  const found = SYSTEM_PATH.map((folder) => path.join(folder, name)).find((file) => accessError(file) === undefined);
+  const found = locate(name);
   if (found !== undefined) return found;
   const owner = PACKAGES[name] ?? name;
   throw new TargetError("missing", `this system has no "${name}", which ${purpose} needs`, {

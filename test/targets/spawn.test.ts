@@ -128,6 +128,22 @@ for (const [name, spawnerFor] of [
       assert.equal(status.get("Groups"), "");
     });
 
+    test("has the same account, environment and cwd at its next start", asRoot, async () => {
+      const script = 'grep -E "^(Uid|Gid|Groups|CapEff|NoNewPrivs)" /proc/$$/status; env | sort; pwd';
+      const program: Program = { command: sh(script), env: { ...env, A: "b" }, account: nobody, cwd: "/tmp" };
+      const launcher = new Launcher(program, spawnerFor);
+      const outputs: string[] = [];
+      for (const _start of [1, 2, 3]) {
+        const child = await launcher.launch(["ignore", "pipe", "ignore"], { B: "c" });
+        outputs.push(await text(child.stdout!));
+        assert.deepEqual(await child.exited, { code: 0 });
+      }
+      const [first = "", ...next] = outputs;
+      assert.match(first, /^Uid:\t65534\t65534\t65534\t65534\nGid:\t65534\t65534\t65534\t65534\nGroups:\s*\n/);
+      assert.match(first, /^CapEff:\t0+\n/m);
+      assert.deepEqual(next, [first, first]);
+    });
+
     test("has the given groups", asRoot, async () => {
       const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
       assert.equal(status.get("Groups"), "4 24 ");
@@ -227,6 +243,17 @@ suite("spawnable()", () => {
       { file, args, isWrapped, uid, gid, argv0 },
       { file: "prog", args: ["arg"], isWrapped: false, uid: 65_534, gid: 65_534, argv0: "x" },
     );
+  });
+
+  test("sets an account with setpriv for a spawner that cannot", () => {
+    const program: Program = { command: ["prog"], env: {}, account: nobody };
+    const { file, args, uid } = spawnable(program, find, false);
+    assert.deepEqual(
+      [file, ...args],
+      ["/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "prog"],
+    );
+    assert.equal(uid, undefined);
+    assert.equal(spawnable({ command: ["prog"], env: {} }, find, false).isWrapped, false);
   });
 
   test("adds only the wrappers that are needed", () => {
