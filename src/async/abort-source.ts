@@ -17,6 +17,9 @@ export class AbortSource {
   abort(reason: Error): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#controller?.abort(reason);
+    const controller = this.#controller;
+    // A later use gets a new signal, so that an aborted source needs no memory for the old one.
+    this.#controller = undefined;
+    controller?.abort(reason);
   }
 }

@@ -16,19 +16,19 @@ export interface SocketAddresses {
   readonly local: SocketAddress;
 }
 
-/** Returns the addresses that the kernel knows. After the client's reset they are empty. `local` is read at its first use. */
+/** Returns the addresses that the kernel knows. After the client's reset they are empty. */
 export function addressesOf(socket: net.Socket): SocketAddresses {
-  return {
-    peer: peerOf(socket),
-    get local() {
-      return { address: socket.localAddress ?? "", port: socket.localPort ?? 0 };
-    },
-  };
+  return { peer: peerOf(socket), local: localOf(socket) };
 }
 
 /** Returns the address of the client's end; empty after the client's reset. */
 export function peerOf({ remoteAddress, remotePort }: net.Socket): SocketAddress {
   return { address: remoteAddress ?? "", port: remotePort ?? 0 };
+}
+
+/** Returns the address that the client connected to; empty after the client's reset. */
+export function localOf({ localAddress, localPort }: net.Socket): SocketAddress {
+  return { address: localAddress ?? "", port: localPort ?? 0 };
 }
 
 /** Returns an IPv4 address without the IPv6 prefix that a dual-stack socket shows: `::ffff:10.1.2.3` → `10.1.2.3`. */

@@ -1,16 +1,16 @@
 /** One client from accept to close: admitted, served by the handler of its route, and reported. */
-import type net from "node:net";
+import net from "node:net";
 import { ClosedError } from "../activation/errors.ts";
 import { AbortSource } from "../async/abort-source.ts";
 import { abortable, within } from "../async/wait.ts";
 import { DeadlineError } from "../errors.ts";
-import { addressesOf, formatPeer, type SocketAddresses } from "../net/addresses.ts";
+import { formatPeer, localOf, peerOf, type SocketAddress, type SocketAddresses } from "../net/addresses.ts";
 import { flushed } from "../net/flush.ts";
 import { readIp } from "../net/ip.ts";
 import type { Meter } from "../net/relay.ts";
 import { reset } from "../net/reset.ts";
 import type { AdmissionStage } from "./admission/admission-stage.ts";
-import { type Pass, type Rank, ranks } from "./admission/slots.ts";
+import { type Pass, type Rank, ranks, type SlotError } from "./admission/slots.ts";
 import type { Client, Handler, OpenedFacts, Rejectable } from "./handlers/handler.ts";
 import { type Ident, UserIdQuery } from "./ident.ts";
 import { ClientGoneError, failureOf, type Served, ServiceChangedError } from "./outcome.ts";
@@ -46,19 +46,33 @@ export interface ConnectionOptions {
   readonly observer: ProxyObserver;
   /** Absent: the client's ident server is not queried. */
   readonly ident?: Ident | undefined;
+  /** Called when the connection is closed and reported. */
+  readonly onEnd?: (connection: Connection) => void;
 }
 
-export class Connection {
-  readonly #options: ConnectionOptions;
-  readonly #client: net.Socket;
+/** Stands for the sockets of closed clients: a connection that the data plane relays must not keep a socket in memory. */
+const CLOSED_SOCKET = new net.Socket().on("error", () => {}).destroy();
+
+export class Connection implements Client {
+  readonly peer: SocketAddress;
+  readonly listener: Client["listener"];
+  readonly meters: readonly Meter[];
+  readonly #id: number;
   readonly #route: Route;
-  readonly #addresses: SocketAddresses;
+  readonly #current: () => Route | undefined;
+  readonly #observer: ProxyObserver;
+  readonly #onEnd: ((connection: Connection) => void) | undefined;
   readonly #began = performance.now();
   readonly #since: number = Date.now();
   readonly #isCold: boolean;
   readonly #clientGone = new AbortSource();
   readonly #meter: Meter = { in: 0, out: 0 };
-  readonly #userId: UserIdQuery;
+  /** Undefined if the client's address is not read from a PROXY header. */
+  readonly #addresses: SocketAddresses | undefined;
+  readonly #userId: UserIdQuery | undefined;
+  #client: net.Socket;
+  /** Undefined before the client is admitted. */
+  #serviceSlot: ServiceSlot | undefined;
   #heldClient: Rejectable | undefined;
   /** Undefined while the client waits. */
   #waitMs: number | undefined;
@@ -69,13 +83,31 @@ export class Connection {
   #isIdle = false;
   #pid: number | undefined;
 
-  constructor(options: ConnectionOptions) {
-    this.#options = options;
-    this.#client = options.client;
-    this.#route = options.route;
-    this.#addresses = options.addresses ?? addressesOf(options.client);
-    this.#isCold = options.route.handler.isCold;
-    this.#userId = new UserIdQuery(options.ident, this.#addresses);
+  constructor({ id, client, addresses, listener, route, current, observer, ident, onEnd }: ConnectionOptions) {
+    this.#id = id;
+    this.#client = client;
+    this.#addresses = addresses;
+    this.peer = addresses?.peer ?? peerOf(client);
+    this.listener = listener;
+    this.meters = [this.#meter, route.connections.meter];
+    this.#route = route;
+    this.#current = current;
+    this.#observer = observer;
+    this.#onEnd = onEnd;
+    this.#isCold = route.handler.isCold;
+    this.#userId = ident && new UserIdQuery(ident, this);
+  }
+
+  get socket(): net.Socket {
+    return this.#client;
+  }
+
+  get local(): SocketAddress {
+    return this.#addresses?.local ?? localOf(this.#client);
+  }
+
+  get signal(): AbortSignal {
+    return this.#clientGone.signal;
   }
 
   get view(): ConnectionView {
@@ -90,12 +122,15 @@ export class Connection {
     try {
       using pass = await this.#admit();
       await this.#sendAcceptBanner();
-      this.#report(await this.#serve(pass));
+      using serviceSlot = new ServiceSlot(this.#route.connections, pass.slot, this);
+      this.#serviceSlot = serviceSlot;
+      this.#report(await this.#serve(serviceSlot));
     } catch (error) {
       this.#report(failureOf(error));
       await this.#reject(error);
     } finally {
       open.delete(this);
+      this.#onEnd?.(this);
     }
   }
 
@@ -114,11 +149,16 @@ export class Connection {
     if (!this.#route.handler.needsUnreadSocket) this.#client.read(0);
     this.#client.pause();
     this.#client.on("error", () => {});
-    this.#client.once("close", () => this.#clientGone.abort(CLIENT_LEFT));
+    this.#client.once("close", () => this.#onClose());
+  }
+
+  #onClose(): void {
+    if (this.#waitMs !== undefined) this.#client = CLOSED_SOCKET;
+    this.#clientGone.abort(CLIENT_LEFT);
   }
 
   async #admit(): Promise<Pass> {
-    const { address } = this.#addresses.peer;
+    const { address } = this.peer;
     // The client reset the connection before accept, as monitors do. Its address is unknown, so no access rule applies.
     if (address === "") throw new ClientGoneError("the client left before it was accepted");
     const { control, banners } = this.#route.admission;
@@ -142,69 +182,43 @@ export class Connection {
     if (banner !== undefined) this.#client.write(banner);
   }
 
-  async #serve(pass: Pass): Promise<Served> {
-    using serviceSlot = this.#serviceSlotOf(pass);
-    return await this.#serveWithReroute(this.#clientFor(serviceSlot), serviceSlot);
-  }
-
-  #serviceSlotOf({ slot }: Pass): ServiceSlot {
-    return new ServiceSlot({
-      connections: this.#route.connections,
-      slot,
-      rank: () => this.#rank,
-      onEvicted: (reason) => this.#clientGone.abort(reason),
-    });
-  }
-
   /** Eviction rank while the client waits. */
-  get #rank(): Rank {
+  get rank(): Rank {
     if (this.#isIdle) return ranks.idle;
     return this.#client.bytesRead === 0 ? ranks.silent : ranks.waiting;
   }
 
-  #clientFor(serviceSlot: ServiceSlot): Client {
-    const addresses = this.#addresses;
-    const clientGone = this.#clientGone;
-    return {
-      socket: this.#client,
-      peer: addresses.peer,
-      get local() {
-        return addresses.local;
-      },
-      listener: this.#options.listener,
-      get signal() {
-        return clientGone.signal;
-      },
-      meters: [this.#meter, this.#route.connections.meter],
-      opened: (facts) => this.#served(serviceSlot, facts),
-      waitAgain: () => {
-        serviceSlot.waitAgain();
-        this.#waitMs = undefined;
-      },
-      held: (heldClient) => {
-        this.#heldClient = heldClient;
-      },
-    };
+  evicted(reason: SlotError): void {
+    this.#clientGone.abort(reason);
   }
 
-  #served(serviceSlot: ServiceSlot, facts: OpenedFacts = {}): void {
-    serviceSlot.served();
+  held(heldClient: Rejectable): void {
+    this.#heldClient = heldClient;
+  }
+
+  opened(facts: OpenedFacts = {}): void {
+    this.#serviceSlot?.served();
     this.#waitMs = performance.now() - this.#began;
     this.#pid = facts.pid;
     if (this.#isOpenReported) return;
     this.#isOpenReported = true;
-    this.#options.observer.connectionOpened(this.#facts);
+    this.#observer.connectionOpened(this.#facts);
     void this.#reportUserId();
   }
 
+  waitAgain(): void {
+    this.#serviceSlot?.waitAgain();
+    this.#waitMs = undefined;
+  }
+
   /** Serves by the handler of the route. If a reload replaces the handler while the client waits, serves by the new one. */
-  async #serveWithReroute(client: Client, serviceSlot: ServiceSlot): Promise<Served> {
+  async #serve(serviceSlot: ServiceSlot): Promise<Served> {
     for (let { handler } = this.#route; ; ) {
       try {
-        if (!this.#isServing) await this.#waitForFirstByte(handler, client);
+        if (!this.#isServing) await this.#waitForFirstByte(handler);
         this.#clientGone.throwIfAborted();
         this.#isServing = true;
-        return await handler.serve(client);
+        return await handler.serve(this);
       } catch (error) {
         const next = error instanceof ClosedError && !serviceSlot.isServed ? this.#successorOf(handler) : undefined;
         if (next === undefined) throw error;
@@ -215,23 +229,23 @@ export class Connection {
     }
   }
 
-  async #waitForFirstByte(handler: Handler, client: Client): Promise<void> {
+  async #waitForFirstByte(handler: Handler): Promise<void> {
     if (handler.waitForFirstByte === undefined) return;
     this.#isIdle = true;
-    await handler.waitForFirstByte(client);
+    await handler.waitForFirstByte(this);
     this.#isIdle = false;
   }
 
   /** Returns the new handler of the service after a reload; undefined if no handler can serve this client. */
   #successorOf(handler: Handler): Handler | undefined {
-    const route = this.#options.current();
+    const route = this.#current();
     if (route?.service !== this.#route.service || route.handler === handler) return undefined;
     // Bytes of the client may have been read already.
     return route.handler.needsUnreadSocket && !this.#route.handler.needsUnreadSocket ? undefined : route.handler;
   }
 
   async #reject(error: unknown): Promise<void> {
-    if (this.#waitMs !== undefined) return this.reset();
+    if (this.#waitMs !== undefined || this.#client === CLOSED_SOCKET) return this.reset();
     await reject(this.#client, error, {
       admission: this.#route.admission,
       heldClient: this.#heldClient,
@@ -239,22 +253,22 @@ export class Connection {
     });
   }
 
-  #reportUserId(): Promise<void> {
-    return this.#userId.report((answer) => this.#options.observer.userId({ ...this.#facts, ...answer }));
+  async #reportUserId(): Promise<void> {
+    await this.#userId?.report((answer) => this.#observer.userId({ ...this.#facts, ...answer }));
   }
 
   get #facts(): ConnectionFacts {
     return {
       service: this.#route.service,
-      id: this.#options.id,
-      client: formatPeer(this.#addresses.peer),
+      id: this.#id,
+      client: formatPeer(this.peer),
       listener: this.#route.listener,
       ...(this.#pid !== undefined && { pid: this.#pid }),
     };
   }
 
   #report(result: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit">): void {
-    this.#options.observer.connection({
+    this.#observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",
       durationMs: performance.now() - this.#began,

@@ -1,24 +1,27 @@
 import type { Rank, Slot, SlotError } from "./admission/slots.ts";
 import type { ServiceConnections } from "./service-connections.ts";
 
-export interface ServiceSlotOptions {
-  readonly connections: ServiceConnections;
-  /** The client's slot of the process. */
-  readonly slot: Slot;
+/** The client that a slot belongs to. */
+export interface SlotOwner {
   /** Eviction rank while the client waits. */
-  readonly rank: () => Rank;
-  readonly onEvicted: (reason: SlotError) => void;
+  readonly rank: Rank;
+  evicted(reason: SlotError): void;
 }
 
 /** Counts one client of a service: as waiting, and evictable, until it is served, and as active from then on. */
 export class ServiceSlot implements Disposable {
-  readonly #options: ServiceSlotOptions;
+  readonly #connections: ServiceConnections;
+  /** The client's slot of the process. */
+  readonly #slot: Slot;
+  readonly #owner: SlotOwner;
   /** Undefined while the client is served. */
   #waiting: Slot | undefined;
 
   /** @throws SlotError if no waiting slot is free */
-  constructor(options: ServiceSlotOptions) {
-    this.#options = options;
+  constructor(connections: ServiceConnections, slot: Slot, owner: SlotOwner) {
+    this.#connections = connections;
+    this.#slot = slot;
+    this.#owner = owner;
     this.#waiting = this.#take();
   }
 
@@ -29,27 +32,31 @@ export class ServiceSlot implements Disposable {
   /** Idempotent. */
   served(): void {
     this[Symbol.dispose]();
-    this.#options.slot.keep();
+    this.#slot.keep();
     this.#waiting = undefined;
-    this.#options.connections.active += 1;
+    this.#connections.active += 1;
   }
 
   /** Idempotent. @throws SlotError if no waiting slot is free; the client then still counts as served */
   waitAgain(): void {
     if (!this.isServed) return;
     this.#waiting = this.#take();
-    this.#options.connections.active -= 1;
+    this.#connections.active -= 1;
   }
 
   [Symbol.dispose](): void {
-    if (this.#waiting === undefined) this.#options.connections.active -= 1;
+    if (this.#waiting === undefined) this.#connections.active -= 1;
     else this.#waiting[Symbol.dispose]();
   }
 
   #take(): Slot {
-    const { connections, slot, rank, onEvicted } = this.#options;
-    const waiting = connections.waiting.take(slot.holder);
-    for (const one of [slot, waiting]) one.offer(rank, onEvicted);
+    const owner = this.#owner;
+    const waiting = this.#connections.waiting.take(this.#slot.holder);
+    for (const one of [this.#slot, waiting])
+      one.offer(
+        () => owner.rank,
+        (reason) => owner.evicted(reason),
+      );
     return waiting;
   }
 }

@@ -7,7 +7,7 @@ import { type BanList, sourceOf } from "./ban-list.ts";
 import { DeniedError } from "./denial.ts";
 import { type LimitHit, Limits, type LimitsContext } from "./limits.ts";
 import { rejectMonitor } from "./monitors.ts";
-import type { Pass, Slot, Slots } from "./slots.ts";
+import type { Holder, Pass, Slot, Slots } from "./slots.ts";
 
 export interface AdmissionOptions extends AdmissionPolicy {
   readonly service: string;
@@ -110,14 +110,27 @@ export class Admission {
     if (hit !== undefined) return hit;
     const processSlot = slot ?? this.#options.slots.take({ service: this.#options.service, source });
     this.#limits.take(source);
-    return {
-      slot: processSlot,
-      [Symbol.dispose]: () => {
-        this.#limits.release(source);
-        processSlot[Symbol.dispose]();
-        this.#queue.admitNext();
-      },
-    };
+    return new LimitedPass(processSlot, this.#onLeft);
+  }
+
+  readonly #onLeft = ({ source }: Holder): void => {
+    this.#limits.release(source);
+    this.#queue.admitNext();
+  };
+}
+
+class LimitedPass implements Pass {
+  readonly slot: Slot;
+  readonly #onLeft: (holder: Holder) => void;
+
+  constructor(slot: Slot, onLeft: (holder: Holder) => void) {
+    this.slot = slot;
+    this.#onLeft = onLeft;
+  }
+
+  [Symbol.dispose](): void {
+    this.slot[Symbol.dispose]();
+    this.#onLeft(this.slot.holder);
   }
 }
 

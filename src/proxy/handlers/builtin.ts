@@ -41,9 +41,10 @@ export class Builtin implements Handler {
     this.#answer = answers[name];
   }
 
-  serve({ socket, meters, opened }: Pick<Client, "socket" | "meters" | "opened">): Promise<Served> {
+  serve(client: Pick<Client, "socket" | "meters" | "opened">): Promise<Served> {
+    const { socket, meters } = client;
     const { promise, resolve } = Promise.withResolvers<Served>();
-    opened();
+    client.opened();
     let isReset = false;
     socket.once("error", () => {
       isReset = true;

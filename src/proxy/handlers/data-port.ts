@@ -29,14 +29,15 @@ export class DataPortHandler implements Handler {
     this.#options = options;
   }
 
-  async serve({ socket, peer, signal, meters, opened }: Client): Promise<Served> {
+  async serve(client: Client): Promise<Served> {
+    const { socket, peer, signal, meters } = client;
     const { dataPorts, activator, listener, relayer } = this.#options;
     const ip = readIp(peer.address);
     using route = ip && dataPorts.route(ip, listener);
     if (route === undefined) throw new DeniedError("no_control", "its control connection has ended");
     const { host, port, localAddress, lost } = route;
     const upstream = await dial({ host, port, localAddress, timeoutMs: DIAL_MS, signal: [signal, lost] });
-    opened();
+    client.opened();
     activator.recordActivity();
     const end = await relayer.relay({ client: socket, upstream, meters, lost });
     activator.recordActivity();

@@ -1,6 +1,6 @@
 import { dial } from "../../net/dial.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
-import type { Relayer } from "../../net/relay.ts";
+import type { RelayEnd, Relayer } from "../../net/relay.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
 
@@ -25,16 +25,18 @@ export class Forward implements Handler {
   }
 
   async serve(client: Client): Promise<Served> {
-    const { socket, signal, meters, opened } = client;
-    const upstream = await dial({ ...this.#options, signal });
-    if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
-    opened();
-    const end = await this.#options.relayer.relay({
-      client: socket,
-      upstream,
-      meters,
-      lost: new AbortController().signal,
-    });
-    return { outcome: "relayed", end };
+    const { end } = await this.#begin(client);
+    return { outcome: "relayed", end: await end };
+  }
+
+  /** Ends when the relay has begun, so that the wait for its end keeps no socket in memory. */
+  async #begin(client: Client): Promise<{ readonly end: Promise<RelayEnd> }> {
+    const { send, relayer } = this.#options;
+    const upstream = await dial({ ...this.#options, signal: client.signal });
+    if (send !== undefined) upstream.write(proxyHeader(send, client));
+    client.opened();
+    // The server is not wakeport's, so it is never lost.
+    const lost = new AbortController().signal;
+    return { end: relayer.relay({ client: client.socket, upstream, meters: client.meters, lost }) };
   }
 }

@@ -21,7 +21,8 @@ export class InetdNowait implements Handler {
   }
 
   /** @throws TargetError if the program cannot be started; the reason of the signal, if the client was evicted meanwhile */
-  async serve({ socket, signal, opened }: Client): Promise<Served> {
+  async serve(client: Client): Promise<Served> {
+    const { socket, signal } = client;
     signal.throwIfAborted();
     const stderr = this.#stderr === "socket" ? socket : "pipe";
     const worker = await this.#workers.start([socket, socket, stderr], environmentOf(socket));
@@ -31,7 +32,7 @@ export class InetdNowait implements Handler {
     }
     // Closes only wakeport's copy; end() would shut the connection down. Otherwise the client would not see the end.
     socket.destroy();
-    opened({ pid: worker.pid });
+    client.opened({ pid: worker.pid });
     return served(await worker.exited);
   }
 }

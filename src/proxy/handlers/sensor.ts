@@ -27,11 +27,11 @@ export class Sensor implements Handler {
     this.#options = options;
   }
 
-  async serve({ socket, peer, opened }: Client): Promise<Served> {
+  async serve(client: Client): Promise<Served> {
     const { lingering, closeOptions } = this.#options;
-    opened();
-    this.#ban(peer.address);
-    await lingering.start(socket, closeOptions);
+    client.opened();
+    this.#ban(client.peer.address);
+    await lingering.start(client.socket, closeOptions);
     return { outcome: "served", end: "banned" };
   }
 

@@ -8,7 +8,7 @@ import { abortable, delay } from "../../async/wait.ts";
 import { closeGracefully } from "../../net/close.ts";
 import { readIp } from "../../net/ip.ts";
 import { type ProxyVersion, proxyHeader } from "../../net/proxy-protocol.ts";
-import type { Relayer } from "../../net/relay.ts";
+import type { RelayEnd, Relayer } from "../../net/relay.ts";
 import type { ControlConnection, DataPorts } from "../data-ports.ts";
 import { firstByte } from "../first-byte.ts";
 import { firstTraffic } from "../first-traffic.ts";
@@ -27,6 +27,14 @@ interface Loss {
   readonly error: ExitedError;
   /** Limit of the wait for the next activation: the rest of the first wait, plus the time connected. */
   readonly leftMs: number;
+}
+
+/** A client that is relayed. */
+interface Begun {
+  readonly end: Promise<RelayEnd>;
+  readonly lease: Lease;
+  /** Disposed at the end. */
+  readonly resources: Disposable;
 }
 
 export interface TargetHandlerOptions extends TargetPort {
@@ -69,35 +77,42 @@ export class TargetHandler implements Handler {
   /** If the target goes down before the first byte was relayed, the next activation serves the client. */
   async serve(client: Client): Promise<Served> {
     for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
-      const served = await this.#serveOnce(client, lost);
-      if (!("error" in served)) return served;
-      lost = served;
+      const result = await this.#begin(client, lost);
+      if ("resources" in result) return relayed(result, client.meters);
+      if ("outcome" in result) return result;
+      lost = result;
       client.waitAgain();
       if (attempt === MAX_ATTEMPTS) throw lost.error;
     }
   }
 
   /**
+   * Begins to relay. Ends then, so that the wait for the end of the relay keeps no socket in memory.
+   *
    * @param lost the loss that the client waits after, if any
-   * @returns a loss if the target went down before a byte was relayed in either direction
+   * @returns the result if the client was served without the target, and a loss if the target went down before a byte was relayed in either direction
    */
-  async #serveOnce(client: Client, lost: Loss | undefined): Promise<Served | Loss> {
+  async #begin(client: Client, lost: Loss | undefined): Promise<Begun | Served | Loss> {
     const { socket, signal, meters } = client;
     this.#options.relayer.prepare();
-    using heldClient = this.#options.protocol.hold({ socket, signal, progress: this.#progress });
+    using resources = new DisposableStack();
+    const heldClient = resources.use(this.#options.protocol.hold({ socket, signal, progress: this.#progress }));
     client.held(heldClient);
     const { upstream, lease, leftMs } = await this.#reach(client, lost);
     const connectedAt = performance.now();
     const control = this.#join(client, upstream, lease);
-    using held = new DisposableStack();
-    held.use(control ?? lease);
+    const held = control ?? lease;
     // A close follows each error. The relay handles it.
     upstream.on("error", () => {});
-    const served = await finishHold(heldClient, upstream);
+    const served = await finishHold(heldClient, upstream).catch((error: unknown) => {
+      held[Symbol.dispose]();
+      throw error;
+    });
     if (served !== undefined) {
-      void keepForReconnect(held.move(), lease.signal);
+      void keepForReconnect(held, lease.signal);
       return served;
     }
+    resources.use(held);
     if (this.#options.send !== undefined) upstream.write(proxyHeader(this.#options.send, client));
     client.opened();
     if (!(await firstTraffic(socket, upstream, lease.signal))) {
@@ -107,7 +122,7 @@ export class TargetHandler implements Handler {
         return { error: exited, leftMs: leftMs + performance.now() - connectedAt };
       }
     }
-    const end = await heldClient.relay({
+    const end = heldClient.relay({
       client: socket,
       peer: client.peer,
       relayer: this.#options.relayer,
@@ -116,11 +131,7 @@ export class TargetHandler implements Handler {
       lost: lease.signal,
       ...(control && { control }),
     });
-    const hasNoAnswer = meters[0]?.out === 0;
-    const isLost = end === "upstream_reset" || end === "target_gone";
-    const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
-    if (exited !== undefined) throw exited;
-    return { outcome: "relayed", end };
+    return { end, lease, resources: resources.move() };
   }
 
   async #reach(client: Client, lost: Loss | undefined): Promise<ReachedTarget> {
@@ -142,6 +153,17 @@ export class TargetHandler implements Handler {
     if (ips.length === 0 || upstreamAddress === undefined || localAddress === undefined) return undefined;
     return dataPorts.join({ ips, listenAddress: socket.localAddress ?? "", upstreamAddress, localAddress, lease });
   }
+}
+
+/** Waits for the end of a relay. @throws ExitedError if an untried target was lost without an answer */
+async function relayed({ end: relay, lease, resources }: Begun, meters: Client["meters"]): Promise<Served> {
+  using _resources = resources;
+  const end = await relay;
+  const hasNoAnswer = meters[0]?.out === 0;
+  const isLost = end === "upstream_reset" || end === "target_gone";
+  const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
+  if (exited !== undefined) throw exited;
+  return { outcome: "relayed", end };
 }
 
 function progressOf({ service, activator }: TargetHandlerOptions): Progress {

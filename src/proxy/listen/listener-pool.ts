@@ -20,6 +20,8 @@ interface BoundListener {
   /** One for each service, the latest last. */
   readonly routeEntries: Map<string, RouteEntry>;
   routeTable: RouteTable | undefined;
+  /** Returns the current routes. */
+  readonly routes: () => RouteTable | undefined;
   /** Clients that were accepted before the listener had a route. */
   readonly early: net.Socket[];
 }
@@ -74,7 +76,7 @@ export class ListenerPool {
     }
     for (const bound of changed) {
       updateRouteTable(bound);
-      for (const client of bound.early.splice(0)) this.#onClient(client, bound.listener, () => bound.routeTable);
+      for (const client of bound.early.splice(0)) this.#onClient(client, bound.listener, bound.routes);
     }
   }
 
@@ -96,13 +98,14 @@ export class ListenerPool {
 
   #add({ service, listener, isPausable }: WantedListener): Listener {
     const onClient = (client: net.Socket): void => {
-      if (bound.routeTable !== undefined) return this.#onClient(client, bound.listener, () => bound.routeTable);
+      if (bound.routeTable !== undefined) return this.#onClient(client, bound.listener, bound.routes);
       client.pause().on("error", () => {});
       bound.early.push(client);
     };
     const bound: BoundListener = {
       routeEntries: new Map(),
       routeTable: undefined,
+      routes: () => bound.routeTable,
       early: [],
       listener: new Listener(service, listener, onClient, isPausable),
     };

@@ -80,10 +80,21 @@ export class Router {
     // The machine of a client behind a proxy knows the port of another connection.
     const ident = addresses === undefined ? this.#options.ident() : undefined;
     const id = this.nextId();
-    const connection = new Connection({ id, client, addresses, listener, route, current, observer, ident });
-    this.#connections.set(
-      connection,
-      connection.run().finally(() => this.#connections.delete(connection)),
-    );
+    const connection = new Connection({
+      id,
+      client,
+      addresses,
+      listener,
+      route,
+      current,
+      observer,
+      ident,
+      onEnd: this.#onEnd,
+    });
+    this.#connections.set(connection, connection.run());
   }
+
+  readonly #onEnd = (connection: Connection): void => {
+    this.#connections.delete(connection);
+  };
 }
