@@ -59,12 +59,15 @@ export class Wakeport implements AsyncDisposable {
       if (record.event === "started") started.resolve();
     });
     const exited = once(child, "exit");
+    const stop = (): boolean => child.kill();
+    process.once("exit", stop);
     const timer = setTimeout(() => started.reject(new Error("wakeport did not start")), START_MS);
     await Promise.race([started.promise, exited.then(() => Promise.reject(new Error("wakeport ended too early")))]);
     clearTimeout(timer);
     const end = async (signal: NodeJS.Signals): Promise<void> => {
       child.kill(signal);
       await exited;
+      process.off("exit", stop);
       await rm(folder, { recursive: true });
     };
     return new Wakeport({ pid: child.pid ?? 0, log, adminPort, end });
