@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
@@ -121,6 +121,12 @@ test("cpuSecondsOfTree() and residentBytesOfTree() include children, except thos
   assert.ok(residentBytesOfTree(pid, node) < 20_000_000);
   shell.disconnect();
   await once(shell, "exit");
+});
+
+test("npm run bench names its subjects if it does not know one", () => {
+  const { status, stderr } = spawnSync(process.execPath, [path.join(import.meta.dirname, "bench.ts"), "throughputs"]);
+  assert.equal(status, 1);
+  assert.match(stderr.toString(), /unknown subject "throughputs": expected throughput, connect,/);
 });
 
 suite("docs/performance.md", () => {
