@@ -227,6 +227,11 @@ export class Activator {
     return this.#state.name === "ready" && !this.#controller.isPaused;
   }
 
+  /** Whether the target is stopped or paused, and neither starts nor stops. */
+  get isAsleep(): boolean {
+    return this.#state.name === "asleep" || this.#state.name === "paused";
+  }
+
   /** Returns the target's last output lines, oldest first, at most about 1 s old. Never rejects. */
   lastLines(): Promise<readonly string[]> {
     return this.#logTail.lines();

@@ -89,7 +89,9 @@ export class Daemon {
       services: () => this.#services.size,
     });
     this.#sharedAdmission = sharedAdmission(slots);
-    this.#engine = needsEngine(config) ? createEngine(config, options, this.#observer) : undefined;
+    this.#engine = needsEngine(config)
+      ? createEngine(config, options, this.#observer, () => this.#targets.areAsleep)
+      : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 

@@ -26,11 +26,12 @@ export interface EngineParts {
   readonly pulls: Pulls;
 }
 
-/** @throws TargetError if the engine's address is invalid */
+/** @param isQuiet whether all targets sleep @throws TargetError if the engine's address is invalid */
 export function createEngine(
   { docker, source }: Pick<Config, "docker" | "source">,
   { env }: { readonly env: Readonly<Record<string, string | undefined>> },
   observer: Observer,
+  isQuiet: () => boolean,
 ): EngineParts {
   const engine = new Engine(parseEngineHost(docker.host, env), observer);
   const own = new OwnContainer(engine);
@@ -40,7 +41,7 @@ export function createEngine(
   return {
     engine,
     own,
-    events: new EngineEvents(engine, observer),
+    events: new EngineEvents(engine, observer, isQuiet),
     owners,
     guard: new StopGuard({ own, owners, ownDependencies: ownDependencies, dependents }),
     owner,

@@ -74,6 +74,11 @@ export class TargetRegistry {
     return [...this.#entries.values()].map(({ activator }) => activator);
   }
 
+  /** Whether no target runs, starts or stops. */
+  get areAsleep(): boolean {
+    return this.activators.every(({ isAsleep }) => isAsleep);
+  }
+
   /** Containers that no service names, but that others depend on. */
   get implicitTargets(): Activator[] {
     return [...this.#entries.values()].flatMap(({ services, activator }) => (services.length === 0 ? activator : []));

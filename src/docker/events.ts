@@ -27,8 +27,12 @@ const ACTIONS = [
 ] as const;
 /** The daemon answers before the subscription is complete, so events of this time are requested again. */
 const OVERLAP_S = 5;
-const PING_EVERY_MS = 10_000;
-const INSPECT_EVERY_MS = 30_000;
+/** How often the stream is checked by a ping and by inspections, in milliseconds. */
+const CHECKS = { tickMs: 10_000, pingMs: 10_000, inspectMs: 30_000 } as const;
+/** While all targets sleep: each check wakes the process. A tick is short, because it decides when a client wakes one. */
+const QUIET_CHECKS = { tickMs: 30_000, pingMs: 90_000, inspectMs: 300_000 } as const;
+/** Timers fire up to this much early in relation to each other. */
+const SLACK_MS = 1_000;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
 /** The end of a stream that lasted this long is not a failure: proxies end silent streams. */
@@ -48,6 +52,7 @@ type Watcher = (event: ContainerEvent | undefined) => void;
 export class EngineEvents {
   readonly #engine: Engine;
   readonly #observer: EngineObserver;
+  readonly #isQuiet: () => boolean;
   readonly #watchers = new Set<Watcher>();
   readonly #closing = new AbortController();
   readonly #known = Promise.withResolvers<void>();
@@ -56,9 +61,11 @@ export class EngineEvents {
   #description: string | undefined;
   #running: Promise<void> | undefined;
 
-  constructor(engine: Engine, observer: EngineObserver) {
+  /** @param isQuiet whether all targets sleep */
+  constructor(engine: Engine, observer: EngineObserver, isQuiet: () => boolean) {
     this.#engine = engine;
     this.#observer = observer;
+    this.#isQuiet = isQuiet;
   }
 
   /** Whether the engine answers. */
@@ -125,7 +132,7 @@ export class EngineEvents {
       if (!this.#engine.isPodman) await opening;
       await this.#up();
       this.#requestInspections();
-      return await Promise.race([ended, this.#ping(signal), this.#inspectPeriodically(signal)]);
+      return await Promise.race([ended, this.#check(signal)]);
     } finally {
       over.abort();
     }
@@ -144,17 +151,21 @@ export class EngineEvents {
     });
   }
 
-  async #ping(signal: AbortSignal): Promise<Error> {
+  /** Finds a hung engine by pings, and lost events by inspections. Rejects if a ping fails. */
+  async #check(signal: AbortSignal): Promise<Error> {
+    let [pinged, inspected] = [performance.now(), performance.now()];
     for (;;) {
-      await delay(PING_EVERY_MS, signal);
-      await abortable(this.#engine.ping(), signal);
-    }
-  }
-
-  async #inspectPeriodically(signal: AbortSignal): Promise<Error> {
-    for (;;) {
-      await delay(INSPECT_EVERY_MS, signal);
-      this.#requestInspections();
+      await delay((this.#isQuiet() ? QUIET_CHECKS : CHECKS).tickMs, signal);
+      const { pingMs, inspectMs } = this.#isQuiet() ? QUIET_CHECKS : CHECKS;
+      const now = performance.now() + SLACK_MS;
+      if (now - pinged >= pingMs) {
+        pinged = now;
+        await abortable(this.#engine.ping(), signal);
+      }
+      if (now - inspected >= inspectMs) {
+        inspected = now;
+        this.#requestInspections();
+      }
     }
   }
 

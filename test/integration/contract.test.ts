@@ -37,7 +37,7 @@ class ContainerSubject implements Subject {
     this.#containers = containers;
     this.#container = container;
     const docker = host === undefined ? {} : { host };
-    this.#parts = createEngine({ docker, source: "test.yaml" }, { env: engineEnv() }, observer());
+    this.#parts = createEngine({ docker, source: "test.yaml" }, { env: engineEnv() }, observer(), () => false);
     this.target = new ContainerTarget({
       ...this.#parts,
       name: `container ${container.name}`,

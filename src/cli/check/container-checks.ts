@@ -29,7 +29,7 @@ export async function containerChecks(config: Config, host: HostEnvironment): Pr
   const problems: string[] = [];
   const collecting = observer({ warning: (_event, message) => problems.push(message) });
   try {
-    const parts = createEngine(config, host, collecting);
+    const parts = createEngine(config, host, collecting, () => false);
     using _engine = { [Symbol.dispose]: () => parts.engine.close() };
     const { url } = parts.engine;
     await within(PING_MS, `the answer of the engine at ${url}`, parts.engine.ping());
