@@ -3,8 +3,7 @@
  * net/relay.ts. See docs/design/data-plane.md.
  */
 import { type RelayEnd, type Relayer, type RelayOptions, relay } from "../net/relay.ts";
-import { flags, relayEnds } from "./commands.ts";
-import { CountedBytes } from "./counted-bytes.ts";
+import { type Command, flags, relayEnds } from "./commands.ts";
 import { sendEarly } from "./early-bytes.ts";
 import { canBeTaken, type TakenSocket, takeBoth } from "./hand-over.ts";
 import { PlaneWorker } from "./plane-worker.ts";
@@ -91,7 +90,9 @@ export class DataPlane implements Relayer {
 
   /** Brings the meters of all connections up to date. */
   count(): void {
-    for (const [slot, { counted }] of this.#relayed) counted.set(this.#counts[2 * slot]!, this.#counts[2 * slot + 1]!);
+    for (const [slot, connection] of this.#relayed) {
+      connection.count(this.#counts[2 * slot]!, this.#counts[2 * slot + 1]!);
+    }
   }
 
   /** Takes no more connections, and resets its own. */
@@ -130,22 +131,20 @@ export class DataPlane implements Relayer {
       return undefined;
     }
     this.#slots = Math.max(this.#slots, slot + 1);
-    const counted = new CountedBytes(meters);
-    this.#add(worker, slot, taken, counted);
-    const connection = new RelayedConnection({ slot, counted, lost, send: (command) => worker.send(command) });
+    const { promise, resolve: onEnd } = Promise.withResolvers<RelayEnd>();
+    const connection = new RelayedConnection({ slot, meters, lost, send: this.#send, onEnd });
     this.#relayed.set(slot, connection);
-    return connection.done;
+    const [{ bytes: fromClient }, { bytes: fromUpstream }] = taken;
+    connection.count(fromClient.length, fromUpstream.length);
+    this.#counts[2 * slot] = fromClient.length;
+    this.#counts[2 * slot + 1] = fromUpstream.length;
+    this.#add(worker, slot, taken);
+    return promise;
   }
 
-  #add(
-    worker: PlaneWorker,
-    slot: number,
-    [client, upstream]: readonly [TakenSocket, TakenSocket],
-    counted: CountedBytes,
-  ): void {
-    counted.set(client.bytes.length, upstream.bytes.length);
-    this.#counts[2 * slot] = client.bytes.length;
-    this.#counts[2 * slot + 1] = upstream.bytes.length;
+  readonly #send = (command: Command): void => this.#worker?.send(command);
+
+  #add(worker: PlaneWorker, slot: number, [client, upstream]: readonly [TakenSocket, TakenSocket]): void {
     const syscalls = loadSyscalls();
     const fromClient = sendEarly(syscalls, client.bytes, upstream.fd);
     const fromUpstream = sendEarly(syscalls, upstream.bytes, client.fd);
@@ -166,7 +165,7 @@ export class DataPlane implements Relayer {
       const connection = this.#relayed.get(slot);
       this.#relayed.delete(slot);
       this.#freeSlots.push(slot);
-      connection?.counted.set(bytesIn, bytesOut);
+      connection?.count(bytesIn, bytesOut);
       connection?.end(relayEnds[end]!);
     }
   }
