@@ -88,7 +88,7 @@ export class IdleCheck {
     if (this.#options.target.keptAwakeBy === undefined || this.#baseline !== undefined) return;
     const takeBaseline = (): void => {
       this.#baseline = "taken";
-      void this.#measure();
+      void this.#measure({ isBaseline: true });
     };
     this.#baseline = setTimeout(takeBaseline, Math.min(SETTLE_MS, idleMs / 2));
   }

@@ -69,6 +69,8 @@ export type SleepAction = "stop" | "kill" | "pause";
 export interface UseMoment {
   /** Dependents hold the target: reasons against a stop are not examined, and connections may be theirs. */
   readonly isHeld?: boolean;
+  /** The idle timeout begins: only what is compared at its end is read. The result is not used. */
+  readonly isBaseline?: boolean;
   /** The traffic of the idle timeout was read before and is not read again. */
   readonly isTrafficKnown?: boolean;
   /** The next sleep action; default: stop. */

@@ -57,6 +57,7 @@ export class EngineEvents {
   readonly #closing = new AbortController();
   readonly #known = Promise.withResolvers<void>();
   #isUp: boolean | undefined;
+  #isFollowed = false;
   #problem: Error | undefined;
   #description: string | undefined;
   #running: Promise<void> | undefined;
@@ -71,6 +72,11 @@ export class EngineEvents {
   /** Whether the engine answers. */
   get isUp(): boolean {
     return this.#isUp === true;
+  }
+
+  /** Whether events are being received. Events before that may have been lost. */
+  get isFollowed(): boolean {
+    return this.#isFollowed;
   }
 
   /** Why the engine does not answer or cannot be followed; undefined if it does, or before the first answer. */
@@ -131,9 +137,11 @@ export class EngineEvents {
       // Podman is subscribed already, but answers only with its first event.
       if (!this.#engine.isPodman) await opening;
       await this.#up();
+      this.#isFollowed = true;
       this.#requestInspections();
       return await Promise.race([ended, this.#check(signal)]);
     } finally {
+      this.#isFollowed = false;
       over.abort();
     }
   }

@@ -6,6 +6,7 @@ import { incarnationOf } from "./container-incarnation.ts";
 import type { ContainerOptions, ContainerOwner } from "./container-options.ts";
 import { ReferenceResolver } from "./container-reference.ts";
 import { restartWarning } from "./container-warnings.ts";
+import { KnownFacts } from "./known-facts.ts";
 import type { ReplacementWatch } from "./replacement-watch.ts";
 
 /**
@@ -16,6 +17,7 @@ export class ContainerFinder implements ContainerOwner {
   readonly #options: () => ContainerOptions;
   readonly #replacement: ReplacementWatch;
   readonly #reference: ReferenceResolver;
+  readonly #known: KnownFacts;
   #seen: ContainerFacts | undefined;
   /** A container that was seen running before another one got its name or labels. */
   #previous: { readonly facts: ContainerFacts; readonly down: AbortController } | undefined;
@@ -27,6 +29,7 @@ export class ContainerFinder implements ContainerOwner {
     this.#options = options;
     this.#replacement = replacement;
     this.#reference = new ReferenceResolver(options);
+    this.#known = new KnownFacts(() => options().events);
   }
 
   get name(): string {
@@ -38,8 +41,44 @@ export class ContainerFinder implements ContainerOwner {
     return this.#seen;
   }
 
+  /**
+   * The container as last found, if no event since then may have changed it. A start may use it, because the engine
+   * rejects the start of a container that does not exist any more. A stop and a rejection need a new lookup.
+   */
+  get known(): ContainerFacts | undefined {
+    return this.#known.current;
+  }
+
+  /** Calls `onChange` when the container may have changed since the last lookup. */
+  watch(onChange: () => void): Disposable {
+    return this.#known.watch(onChange);
+  }
+
+  /** Handles an event of this container, or undefined if events may have been lost. */
+  onEvent(event: ContainerEvent | undefined): void {
+    this.#known.onEvent(event);
+  }
+
+  /** Stores what the engine's answer to a start, a stop or a pause reports. */
+  update(facts: ContainerFacts): void {
+    this.#known.update(facts);
+    if (this.#seen?.id === facts.id) this.#seen = facts;
+  }
+
+  /** Makes the next start look the container up. */
+  forget(): void {
+    this.#known.forget();
+  }
+
   /** Returns an error if the container does not exist. @throws TargetError */
-  async find(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+  find(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
+    return this.#known.inspect(
+      () => this.#find(signal),
+      (facts) => (facts instanceof TargetError ? undefined : facts),
+    );
+  }
+
+  async #find(signal: AbortSignal): Promise<ContainerFacts | TargetError> {
     const facts = await this.lookUp(signal);
     if (facts instanceof TargetError) return facts;
     this.#own(facts);

@@ -1,7 +1,7 @@
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import { checkAddress } from "../docker/find-address.ts";
-import { TargetError } from "../errors.ts";
+import { TargetError, type TargetFault } from "../errors.ts";
 import { type ContainerFinder, orMissing } from "./container-finder.ts";
 import type { ContainerOptions } from "./container-options.ts";
 import type { ContainerStopper } from "./container-stopper.ts";
@@ -11,6 +11,11 @@ import type { ReplacementWatch } from "./replacement-watch.ts";
 const ENGINE_RETRY_LIMIT_MS = 10_000;
 const ENGINE_RETRY_MS = 100;
 const REPLACEMENT_RETRY_MS = 50;
+/**
+ * Faults of a start that may come from outdated facts: an event of a recreated container may be lost, and a
+ * stopped container that is connected to another network causes none.
+ */
+const OUTDATED: ReadonlySet<TargetFault> = new Set(["missing", "no_route"]);
 
 /** Starts or unpauses a target's container. Waits for a container that is being replaced. */
 export class ContainerStarter {
@@ -34,15 +39,39 @@ export class ContainerStarter {
   /** @throws TargetError */
   start(signal: AbortSignal): Promise<"started" | "already"> {
     const attempt = async (): Promise<"started" | "already"> => {
-      await this.#options().prepare?.(signal);
+      const { prepare } = this.#options();
+      await prepare?.(signal);
+      const known = prepare === undefined ? this.#knownStartable : undefined;
+      if (known !== undefined) return this.#startKnown(known, signal);
       return this.#startOrUnpause(await this.#findStartable(signal), signal);
     };
     return this.#retry(attempt, signal);
   }
 
   /** Returns the container that `start` would start. @throws TargetError */
-  findStartable(signal: AbortSignal): Promise<ContainerFacts> {
-    return this.#retry(() => this.#findStartable(signal), signal);
+  async findStartable(signal: AbortSignal): Promise<ContainerFacts> {
+    return this.#knownStartable ?? this.#retry(() => this.#findStartable(signal), signal);
+  }
+
+  /** The container that is to be started, if it is known without a lookup. */
+  get #knownStartable(): ContainerFacts | undefined {
+    const { known } = this.#finder;
+    const isAsleep = known !== undefined && (!known.isRunning || known.isPaused);
+    return isAsleep && this.#replacement.waitMs === 0 ? known : undefined;
+  }
+
+  /** Starts the known container. If it does not exist any more or has no route, a lookup decides. */
+  async #startKnown(known: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    try {
+      return await this.#startOrUnpause(known, signal);
+    } catch (error) {
+      this.#finder.forget();
+      if (!(error instanceof TargetError) || !OUTDATED.has(error.fault)) throw error;
+      const facts = await this.#findStartable(signal);
+      // Its image or its network is missing.
+      if (error.fault === "missing" && facts.id === known.id) throw error;
+      return this.#startOrUnpause(facts, signal);
+    }
   }
 
   async #retry<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
@@ -83,6 +112,7 @@ export class ContainerStarter {
     try {
       if (!facts.isPaused) return await this.#start(facts, signal);
       await engine.unpause(facts, signal);
+      this.#finder.update({ ...facts, isPaused: false });
       return (await this.#hasLostNetwork(facts, signal)) ? await this.#restart(facts, signal) : "started";
     } catch (error) {
       // Another program may have paused or unpaused the container meanwhile.
@@ -95,6 +125,7 @@ export class ContainerStarter {
   async #start(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
     const { engine, isNamed } = this.#options();
     const result = await engine.start(facts, signal);
+    if (result === "started") this.#finder.update({ ...facts, isRunning: true, isRestarting: false });
     if (result === "started" && !isNamed) this.#stopper.startedForDependent(await engine.inspect(facts, signal));
     return result;
   }

@@ -53,7 +53,10 @@ export class ContainerStopper {
     // When wakeport ends, paused targets are stopped as well: they need no namespace.
     const reasons = await this.reasonsAgainst(facts, signal, false);
     if (reasons.length > 0) throw new KeptError(reasons.join("; "));
-    if (action === "pause") return engine.pause(facts, signal);
+    if (action === "pause") {
+      await engine.pause(facts, signal);
+      return this.#finder.update({ ...facts, isPaused: true });
+    }
     if (action === "kill" && facts.isRunning) {
       this.#replacement.expectOwnStop(facts.id);
       return engine.kill(facts, signal);
@@ -68,6 +71,7 @@ export class ContainerStopper {
     const { engine, graceMs } = this.#options();
     this.#replacement.expectOwnStop(facts.id);
     await engine.stop(facts, this.graceMs, graceMs === undefined, signal);
+    this.#finder.update({ ...facts, isRunning: false, isPaused: false });
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { SleepAction, Target, TargetStatus, UseMoment } from "../activation/target.ts";
 import { delay } from "../async/wait.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
+import type { ContainerEvent } from "../docker/events.ts";
 import { type ContainerAddress, findAddress } from "../docker/find-address.ts";
 import { sentenceOf, TargetError } from "../errors.ts";
 import { ContainerFinder } from "./container-finder.ts";
@@ -41,6 +42,7 @@ export class ContainerTarget implements Target {
   /** Replaces the settings. */
   configure({ isNamed, requiredLabel, network, graceMs }: ContainerSettings): void {
     this.#options = { ...this.#options, isNamed, requiredLabel, network, graceMs };
+    this.#finder.forget();
   }
 
   /** Allows another target to own the container. */
@@ -116,8 +118,9 @@ export class ContainerTarget implements Target {
   async keptAwakeBy(
     trafficBytes: number | undefined,
     signal: AbortSignal,
-    { isHeld = false, isTrafficKnown = false, action = "stop" }: UseMoment = {},
+    { isBaseline = false, isHeld = false, isTrafficKnown = false, action = "stop" }: UseMoment = {},
   ): Promise<readonly string[]> {
+    if (isBaseline) return this.#readTraffic(trafficBytes, signal);
     const facts = await this.#finder.find(signal);
     if (facts instanceof TargetError || !facts.isRunning) return [];
     const limit = isTrafficKnown ? undefined : trafficBytes;
@@ -128,6 +131,15 @@ export class ContainerTarget implements Target {
       facts.isPaused || isHeld || trafficBytes === undefined ? [] : openConnections(facts, this.#pausedAddresses),
     ]);
     return [...reasons, ...uses, ...connections];
+  }
+
+  /** Reads the traffic up to now. @returns no use */
+  async #readTraffic(trafficBytes: number | undefined, signal: AbortSignal): Promise<readonly string[]> {
+    if (trafficBytes === undefined) return [];
+    const facts = this.#finder.known ?? (await this.#finder.find(signal));
+    if (facts instanceof TargetError || !facts.isRunning || facts.isPaused) return [];
+    await this.#directUse.readTraffic(facts, signal);
+    return [];
   }
 
   /** Addresses of paused targets. Their connections are open, but unused until wakeport wakes them. */
@@ -153,17 +165,22 @@ export class ContainerTarget implements Target {
   }
 
   async follow(incarnation: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    const facts = await this.facts(signal);
+    const facts = this.#finder.known ?? (await this.facts(signal));
     if (incarnation.startsWith(incarnationOf(facts))) await followLog(this.#options.engine, facts, onLine, signal);
   }
 
   watch(onChange: () => void): Disposable {
-    return this.#options.events.watch((event) => {
-      const isOurs = event !== undefined && this.#finder.concerns(event);
-      if (isOurs) this.#replacement.onEvent(event);
-      if (isOurs) this.#stopper.onEvent(event);
-      if (event === undefined || isOurs || this.#finder.concernsPrevious(event)) onChange();
-    });
+    const watch = new DisposableStack();
+    watch.use(this.#finder.watch(onChange));
+    watch.use(this.#options.events.watch((event) => this.#onEvent(event)));
+    return watch;
+  }
+
+  #onEvent(event: ContainerEvent | undefined): void {
+    const isOurs = event !== undefined && this.#finder.concerns(event);
+    if (isOurs) this.#replacement.onEvent(event);
+    if (isOurs) this.#stopper.onEvent(event);
+    if (event === undefined || isOurs || this.#finder.concernsPrevious(event)) this.#finder.onEvent(event);
   }
 
   async #address(facts: ContainerFacts, signal: AbortSignal): Promise<ContainerAddress> {

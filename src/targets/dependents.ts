@@ -39,7 +39,9 @@ export class Dependents {
    */
   async of(container: ContainerFacts, signal: AbortSignal): Promise<readonly RunningDependent[]> {
     const running = await this.#engine.listRunning(signal).catch(noneIfDenied);
-    const found = await Promise.all(running.map(({ id }) => this.#known.get(id) ?? this.#inspect(id, signal)));
+    const inspected = (id: string): Fixed | Promise<Fixed | undefined> =>
+      id === container.id ? container : (this.#known.get(id) ?? this.#inspect(id, signal));
+    const found = await Promise.all(running.map(({ id }) => inspected(id)));
     this.#known = new Map(found.flatMap((one) => (one === undefined ? [] : [[one.id, one]])));
     return running.flatMap(({ id, isPaused }) => {
       const other = id === container.id ? undefined : this.#known.get(id);

@@ -37,6 +37,11 @@ export class DirectUse {
     ];
   }
 
+  /** Reads the traffic up to now, with which the next call compares. @throws TargetError */
+  async readTraffic(facts: ContainerFacts, signal: AbortSignal): Promise<void> {
+    await this.#exchanged(facts, signal);
+  }
+
   /** Number of exec sessions that last longer than a health check. */
   async #sessions(facts: ContainerFacts, signal: AbortSignal): Promise<number> {
     let ids = facts.execIds;

@@ -360,10 +360,11 @@ fakeTest(
       return json(200, { ...rest, State: { ...state, ExitCode: 137, OOMKilled: oomKilled } });
     };
     const before = engine.requests.length;
-    engine.once("GET json", inspected(false));
-    engine.once("POST start", (response) => void response.writeHead(204).end());
-    engine.once("GET json", inspected(false));
-    engine.once("GET json", inspected(true));
+    engine.once("POST start", (response) => {
+      engine.once("GET json", inspected(false));
+      engine.once("GET json", inspected(true));
+      response.writeHead(204).end();
+    });
     using peer = await wakeport.connect("echo");
     assert.equal(await peer.ended(), "ECONNRESET");
     const { outcome, exit } = await wakeport.activation();
@@ -371,6 +372,16 @@ fakeTest(
     assert.equal(engine.requests.slice(before).filter((request) => request.endsWith("/start")).length, 1);
   },
 );
+
+fakeTest("a container that was recreated without an event is looked up and started", async (engine, wakeport) => {
+  const before = engine.requests.length;
+  const isLookedUp = (): boolean => engine.requests.slice(before).includes("GET /containers/fake/json");
+  // The engine does not know the former id any more.
+  engine.once("POST start", json(404, { message: "No such container: former" }));
+  engine.once("GET json", json(200, { ...engine.container.inspected, Id: "e".repeat(64) }));
+  await wakeport.greeted("echo");
+  assert.ok(isLookedUp());
+});
 
 fakeTest("an image that is gone is reported", async (engine, wakeport) => {
   engine.once("POST start", json(404, { message: "No such image: registry.example/app:1" }));
