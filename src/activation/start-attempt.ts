@@ -1,5 +1,6 @@
 import { abortable, delay, timerMs } from "../async/wait.ts";
 import { isStop } from "./classify.ts";
+import { EarlyInspection } from "./early-inspection.ts";
 import { ExitedError, StartTimeoutError } from "./errors.ts";
 import type { Probe, RunningStatus, Target, TargetStatus } from "./target.ts";
 
@@ -14,6 +15,8 @@ export interface StartAttemptOptions {
   readonly adopt: boolean;
   /** Acquires the dependencies of the target, before each start. */
   readonly prepare?: (signal: AbortSignal) => Promise<void>;
+  /** The start call of an earlier attempt that may still be open: the engine gets one at a time. */
+  readonly startCall?: Promise<void> | undefined;
   /** Deadline of the whole attempt, in milliseconds. */
   readonly timeoutMs: number;
   /** Creates the error for the deadline. */
@@ -42,8 +45,11 @@ export class StartAttempt {
   readonly #beganAt = performance.now();
   #startMs: number | undefined;
   #startCall: Promise<void> | undefined;
+  /** Inspections while the start call is open. */
+  #early: EarlyInspection | undefined;
   #probeRun: ProbeRun | undefined;
   #isInspectDue = false;
+  #isInspecting = false;
   #wasStopped = false;
   #didStart = false;
   #retryMs = FIRST_RETRY_MS;
@@ -100,9 +106,15 @@ export class StartAttempt {
     }
   }
 
+  /** Whether the status of the target may have changed after the last inspection. */
+  get isInspectDue(): boolean {
+    return this.#isInspectDue || this.#isInspecting;
+  }
+
   /** Called when the status of the target may have changed. */
   requestInspect(): void {
     this.#isInspectDue = true;
+    this.#early?.request();
     void this.#inspectDuringProbe();
   }
 
@@ -115,19 +127,20 @@ export class StartAttempt {
   async #startAndProbe(): Promise<RunningStatus | undefined> {
     const { prepare } = this.#options;
     const { signal } = this.#aborted;
-    let wasAlreadyUp = false;
+    let call: Promise<"started" | "already"> | undefined;
     if (!this.adopt) {
       if (prepare !== undefined) await abortable(prepare(signal), signal);
-      wasAlreadyUp = (await abortable(this.#start(), signal)) === "already";
-      this.#didStart = true;
+      const openCall = this.#startCall ?? this.#options.startCall;
+      if (openCall !== undefined) await abortable(openCall, signal);
+      call = this.#start();
     }
-    this.#isInspectDue = false;
-    const status = await abortable(this.#target.inspect(signal), signal);
+    const status = (call && (await this.#upDuring(call))) ?? (await this.#inspect());
     this.#startMs ??= this.elapsedMs;
     if (status.up && status.noRoute !== undefined) throw status.noRoute;
     const last = status.up ? await this.#probe(status) : status;
     if (last.up) return last === status ? last : undefined;
     // A target that was up before the call may have been going down.
+    const wasAlreadyUp = call !== undefined && (await abortable(call, signal)) === "already";
     if (wasAlreadyUp || this.#mayRetry(last)) return undefined;
     throw new ExitedError(this.#target.name, last.exit ?? {});
   }
@@ -139,6 +152,31 @@ export class StartAttempt {
     };
     this.#startCall = call.then(over, over);
     return call;
+  }
+
+  #inspect(): Promise<TargetStatus> {
+    this.#isInspectDue = false;
+    return abortable(this.#target.inspect(this.#aborted.signal), this.#aborted.signal);
+  }
+
+  /**
+   * Waits for the end of the start call, or until an event and the inspection after it show that the target is up: then
+   * it is probed although the engine has not answered yet.
+   *
+   * @returns the status of that inspection; undefined if the target is to be inspected now
+   * @throws the error of the call; the reason of `abort`
+   */
+  async #upDuring(call: Promise<unknown>): Promise<RunningStatus | undefined> {
+    const { signal } = this.#aborted;
+    const early = new EarlyInspection(() => this.#inspect());
+    this.#early = early;
+    try {
+      await abortable(Promise.race([call, early.up]), signal);
+      this.#didStart = true;
+      return await abortable(early.result, signal);
+    } finally {
+      this.#early = undefined;
+    }
   }
 
   /** A crash is final. A restart policy may start the target again, and a stop by another process is overridden once. */
@@ -173,16 +211,21 @@ export class StartAttempt {
 
   /** Never rejects: the probe continues if the inspection fails. */
   async #inspectDuringProbe(): Promise<void> {
-    const run = this.#probeRun;
-    while (run !== undefined && run === this.#probeRun && this.#isInspectDue) {
-      this.#isInspectDue = false;
-      const status = await this.#target.inspect(this.#aborted.signal).catch(() => undefined);
-      if (status === undefined || run !== this.#probeRun) return;
+    if (this.#isInspecting) return;
+    this.#isInspecting = true;
+    while (this.#probeRun !== undefined && this.#isInspectDue) {
+      const run = this.#probeRun;
+      const status = await this.#inspect().catch(() => undefined);
+      if (status === undefined || run !== this.#probeRun) this.#isInspectDue = true;
+      if (run !== this.#probeRun) continue;
+      if (status === undefined) break;
       const { incarnation, address } = run.status;
       if (status.up && status.incarnation === incarnation && status.address === address) continue;
       run.changed = status;
-      return run.over.abort();
+      run.over.abort();
+      break;
     }
+    this.#isInspecting = false;
   }
 }
 

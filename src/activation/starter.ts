@@ -51,9 +51,15 @@ export class Starter {
     return this.#options.isStarting() ? (this.#attempt?.pending ?? []) : [];
   }
 
-  /** Resolves after the call that starts the target, even if the attempt was aborted; undefined otherwise. */
-  get startCall(): Promise<void> | undefined {
-    return this.#attempt?.startCall;
+  /**
+   * Aborts the call that starts the target, if it is still open: the target may be ready before the engine answers.
+   *
+   * @returns resolves after the call, also if it was aborted before; undefined without an open call
+   */
+  endStartCall(): Promise<void> | undefined {
+    const startCall = this.#attempt?.startCall;
+    if (startCall !== undefined) this.abort(new Error("the start call is not needed any more"));
+    return startCall;
   }
 
   /** @throws CooldownError if the last start failed and the next one is not due */
@@ -72,7 +78,16 @@ export class Starter {
     const timeoutMs = policy.startTimeoutMs + (isAdoption ? policy.idleTimeoutMs : 0);
     const prepare = dependencies && { prepare: (signal: AbortSignal) => dependencies.acquire(signal) };
     const timeoutError = (): Error => this.timeoutError();
-    const attempt = new StartAttempt({ target, probe, adopt: isAdoption, ...prepare, timeoutMs, timeoutError });
+    const startCall = this.endStartCall();
+    const attempt = new StartAttempt({
+      target,
+      probe,
+      adopt: isAdoption,
+      ...prepare,
+      startCall,
+      timeoutMs,
+      timeoutError,
+    });
     this.#attempt = attempt;
     if (isAdoption) {
       dependencies?.join();
@@ -86,6 +101,11 @@ export class Starter {
 
   abort(reason: Error): void {
     this.#attempt?.abort(reason);
+  }
+
+  /** Whether the status of the target may have changed after the last inspection of the attempt. */
+  get isInspectDue(): boolean {
+    return this.#attempt?.isInspectDue === true;
   }
 
   /** Makes the attempt under way inspect the target, whose status may have changed. */

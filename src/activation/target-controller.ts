@@ -103,6 +103,7 @@ export class TargetController {
       limitMs: () => settings().policy.startTimeoutMs,
       timeoutError: () => this.starter.timeoutError(),
       mayUnpause: () => !state().closing,
+      endStartCall: () => this.starter.endStartCall(),
       onStatus: (status) => {
         if (status !== undefined) this.#inspected(status);
         return this.#running;
@@ -167,8 +168,10 @@ export class TargetController {
   }
 
   requestInspect(): void {
-    if (this.#options.state().name === "starting") this.starter.requestInspect();
-    else this.#inspector.requestInspect();
+    const { name } = this.#options.state();
+    if (name === "starting") this.starter.requestInspect();
+    // The end of a stop is followed by an inspection.
+    else if (name !== "stopping") this.#inspector.requestInspect();
   }
 
   get isInspecting(): boolean {
@@ -215,8 +218,7 @@ export class TargetController {
     history.lastError = undefined;
     history.lastLines = [];
     dispatch("started");
-    // The status may have changed after the last inspection of the attempt.
-    this.requestInspect();
+    if (this.starter.isInspectDue) this.requestInspect();
   }
 
   #startFailed({ error, event, exit, wasRefused }: StartFailure): void {
@@ -244,7 +246,7 @@ export class TargetController {
   /** Returns what a stop waits for: a start call under way and measurements of dependencies. Undefined: nothing. */
   #beforeStop(): Promise<unknown> | undefined {
     const { dependencies, state } = this.#options;
-    const startCall = this.starter.startCall ?? this.check.startCall;
+    const startCall = this.starter.endStartCall() ?? this.check.startCall;
     const measurements = state().closing ? [] : (dependencies?.beforeSleep() ?? []);
     return startCall === undefined && measurements.length === 0 ? undefined : Promise.all([startCall, ...measurements]);
   }

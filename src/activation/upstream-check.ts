@@ -14,6 +14,8 @@ export interface UpstreamCheckOptions {
   readonly timeoutError: () => Error;
   /** Whether a paused target may be unpaused, which starts it if it went down since the inspection. */
   readonly mayUnpause: () => boolean;
+  /** Ends the call that started the target, if it is still open. @returns resolves after the call */
+  readonly endStartCall: () => Promise<void> | undefined;
   /** Called with each status. @returns where the target is probed, or undefined if it is down */
   readonly onStatus: (status: TargetStatus | undefined) => Upstream | undefined;
 }
@@ -76,11 +78,13 @@ export class UpstreamCheck {
   }
 
   async #check(limit: AbortSignal): Promise<void> {
-    const { onStatus, mayUnpause } = this.#options;
+    const { onStatus, mayUnpause, endStartCall } = this.#options;
     const status = await this.#inspect(limit);
     let upstream = onStatus(status);
     limit.throwIfAborted();
     if (status?.up === false && status.pausedIncarnation !== undefined && mayUnpause()) {
+      const startCall = endStartCall();
+      if (startCall !== undefined) await abortable(startCall, limit);
       await abortable(this.#unpause(limit), limit);
       upstream = onStatus(await this.#inspect(limit));
     }

@@ -208,6 +208,7 @@ suite("acquire()", () => {
     const client = stage.connect();
     await stage.settle();
     stage.target.answersInspections = false;
+    stage.target.hintsChanges = false;
     stage.target.finishStart();
     await stage.settle();
     stage.target.inspections.at(-1)?.resolve({ up: false, exit: { code: 127 } });
@@ -442,9 +443,10 @@ suite("a ready target", () => {
   test("that exited just before it became ready is detected without another event", async () => {
     using stage = new Stage();
     stage.answersProbes = false;
-    stage.target.hintsChanges = false;
     const client = await stage.wake();
+    stage.target.answersInspections = false;
     stage.target.goDown({ code: 1 });
+    stage.target.answersInspections = true;
     stage.probes[0]?.resolve();
     await stage.settle();
     assert.ok(client.cutBy instanceof ExitedError);

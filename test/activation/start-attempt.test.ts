@@ -83,6 +83,7 @@ suite("StartAttempt", () => {
     const fault = new TargetError("no_route", "no network in common with wakeport");
     const up = assert.rejects(run.start(), fault);
     target.answersInspections = false;
+    target.hintsChanges = false;
     target.finishStart();
     await clock.settle();
     target.inspections[0]?.reject(fault);
@@ -154,6 +155,81 @@ suite("StartAttempt", () => {
     using attempt = new Attempt();
     const up = assert.rejects(attempt.run.start(), /took too long/);
     await attempt.clock.advance(1_000);
+    await up;
+  });
+
+  test("probes a target that is up while its start call is open, and inspects it once", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run, probes } = attempt;
+    const up = run.start();
+    target.applyStart();
+    await clock.settle();
+    assert.equal(target.starts[0]?.isOpen, true);
+    probes[0]?.resolve();
+    assert.equal((await up).incarnation, "run 1");
+    assert.equal(target.inspections.length, 1);
+    assert.ok(run.startCall);
+    target.finishStart();
+    await clock.settle();
+    assert.equal(run.startCall, undefined);
+    assert.equal(run.isInspectDue, false);
+  });
+
+  test("inspects once if the event of its start arrives just before the answer to the call", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run, probes } = attempt;
+    const up = run.start();
+    target.answersInspections = false;
+    target.finishStart();
+    await clock.settle();
+    target.inspections.at(-1)?.resolve(target.truth);
+    await clock.settle();
+    probes[0]?.resolve();
+    await up;
+    assert.equal(target.inspections.length, 1);
+  });
+
+  test("inspects again if an inspection during the start call shows that the target is down", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run, probes } = attempt;
+    const up = run.start();
+    target.hint();
+    await clock.settle();
+    assert.equal(target.inspections.length, 1);
+    target.hintsChanges = false;
+    target.finishStart();
+    await clock.settle();
+    assert.equal(target.inspections.length, 2);
+    probes[0]?.resolve();
+    await up;
+  });
+
+  test("fails with the error of an open start call if the target goes down", async () => {
+    using attempt = new Attempt();
+    const { clock, target, run } = attempt;
+    const fault = new TargetError("failed", "the program cannot be executed");
+    const up = assert.rejects(run.start(), fault);
+    target.applyStart();
+    await clock.settle();
+    target.goDown({ code: 127 });
+    await clock.settle();
+    target.failStart(fault);
+    await up;
+  });
+
+  test("waits for the start call of an earlier attempt", async () => {
+    const earlier = Promise.withResolvers<void>();
+    using attempt = new Attempt({ startCall: earlier.promise });
+    const { clock, target, run } = attempt;
+    const up = run.start();
+    await clock.settle();
+    assert.equal(target.starts.length, 0);
+    earlier.resolve();
+    await clock.settle();
+    assert.equal(target.starts.length, 1);
+    target.finishStart();
+    await clock.settle();
+    attempt.probes[0]?.resolve();
     await up;
   });
 

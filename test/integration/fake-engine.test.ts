@@ -373,6 +373,34 @@ fakeTest(
   },
 );
 
+fakeTest("a client is served while the engine has not answered the start", async (engine, wakeport) => {
+  const { container } = engine;
+  let finish: () => void = () => {};
+  engine.once("POST start", (response) => {
+    container.isRunning = true;
+    finish = () => void response.writeHead(204).end();
+    engine.emit(eventLine(container, "start"));
+  });
+  await wakeport.greeted("echo");
+  finish();
+});
+
+fakeTest(
+  "a target sleeps although the engine never answers its start",
+  async (engine, wakeport) => {
+    const { container } = engine;
+    engine.once("POST start", () => {
+      container.isRunning = true;
+      engine.emit(eventLine(container, "start"));
+    });
+    await wakeport.greeted("echo");
+    await wakeport.until("echo", "asleep");
+    assert.equal(container.isRunning, false);
+    await wakeport.greeted("echo");
+  },
+  { idle_timeout: "50ms" },
+);
+
 fakeTest("a container that was recreated without an event is looked up and started", async (engine, wakeport) => {
   const before = engine.requests.length;
   const isLookedUp = (): boolean => engine.requests.slice(before).includes("GET /containers/fake/json");
