@@ -9,7 +9,7 @@ import type { ProxyVersion } from "../net/proxy-protocol.ts";
  * takes. An attempt at a closed port costs 0.1 ms of CPU time: 2 % of the first 100 ms, and less later.
  */
 const DELAY_SHARE = 1 / 20;
-const MIN_DELAY_MS = 5;
+const MIN_DELAY_MS = 1;
 const MAX_DELAY_MS = 250;
 /** Limits attempts, which servers may log: at most 20 in the first second, 1 per second after 20 s. */
 const MIN_ANSWERED_MS = 50;
