@@ -138,7 +138,8 @@ export class Daemon {
    * @throws BindError with a line for each address that cannot be bound; then nothing stays open
    */
   async open(): Promise<void> {
-    await this.#kernelRoute.open(this.#config.services);
+    const enabled = this.#config.services.filter((service) => service.enabled);
+    await this.#kernelRoute.open(enabled, this.#config.discover !== undefined);
     const opened = await Promise.allSettled([this.#services.open(), this.#admin.open()]);
     const failure = bindErrorOf(opened);
     if (failure !== undefined) {

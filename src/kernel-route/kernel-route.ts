@@ -2,11 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { isIP, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
-import type { Service, WokenService } from "../config/config.ts";
+import { type Service, type WokenService, wokenKinds } from "../config/config.ts";
 import { messageOf } from "../errors.ts";
 import { countFlows, deleteFlows } from "./conntrack.ts";
 import { obstacle, type SharedSettings } from "./eligibility.ts";
-import { checkPermission, hasPermission, type Permission } from "./permission.ts";
+import { checkPermission, type Permission } from "./permission.ts";
 import type { RouteObserver } from "./reports.ts";
 import {
   addCounters,
@@ -48,8 +48,7 @@ export interface KernelRouteOptions {
 export class KernelRoute implements SharedTable {
   readonly #observer: RouteObserver;
   #settings: SharedSettings;
-  /** Undefined before `open`, and if no service is to be forwarded. */
-  #permission: Permission | undefined;
+  #permission: Permission = { hasIpv6: false, problem: "wakeport has not started" };
   /** Whether the table of an earlier run was found. */
   #isFound = false;
   readonly #routes = new Set<TargetRoute>();
@@ -66,6 +65,8 @@ export class KernelRoute implements SharedTable {
   #order: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #isAlmostFull = false;
+  /** Why the last look failed. */
+  #lookFailure: string | undefined;
 
   constructor({ settings, observer }: KernelRouteOptions) {
     this.#settings = settings;
@@ -75,31 +76,35 @@ export class KernelRoute implements SharedTable {
   /**
    * Prepares the table, before listeners accept connections: the kernel then knows all connections from their beginning.
    * Rules of an earlier run stay in force. Without permission nothing is forwarded.
+   *
+   * @param canDiscover whether labels may add services
    */
-  async open(services: readonly Service[]): Promise<void> {
-    const isWanted = services.some(({ relay }) => relay === "kernel");
-    // Without services to forward, only rules of an earlier run matter.
-    if (!isWanted && !hasPermission()) return;
-    const permission = await checkPermission();
-    if (isWanted) this.#permission = permission;
-    if (permission.problem !== undefined) return;
+  async open(services: readonly Service[], canDiscover: boolean): Promise<void> {
+    this.#permission = await checkPermission();
+    const { problem, shortTimeout } = this.#permission;
+    if (problem !== undefined) return;
+    const isWanted = canDiscover || services.some((service) => this.#wants(service));
     try {
       const marks = await readMarks();
       this.#isFound = marks !== undefined;
       for (const [service, mark] of marks ?? []) this.#marks.set(service, mark);
       for (const route of this.#routes) this.#adopt(route);
-      if (isWanted && marks === undefined) await loadSkeleton();
+      if (marks !== undefined) return;
+      if (isWanted) await loadSkeleton();
+      else this.#forbid("the first service with it needs a restart of wakeport");
     } catch (error) {
-      if (isWanted) this.#permission = { ...permission, problem: messageOf(error) };
+      this.#forbid(messageOf(error));
     }
+    if (shortTimeout !== undefined && services.some(({ relay }) => relay === "kernel"))
+      this.#observer.warning(
+        "route.timeouts",
+        `forwarded connections may be lost when they are silent: ${shortTimeout}`,
+      );
   }
 
   /** Removes the rules of an earlier run, after the listeners can accept connections. Their open flows continue. */
   async listening(): Promise<void> {
-    if (this.#isFound)
-      await this.inOrder(() => this.#load()).catch((error) => {
-        this.#permission = { hasIpv6: false, problem: messageOf(error) };
-      });
+    if (this.#isFound) await this.inOrder(() => this.#load()).catch((error) => this.#forbid(messageOf(error)));
     for (const route of this.#routes) this.routable(route.services);
   }
 
@@ -134,7 +139,7 @@ export class KernelRoute implements SharedTable {
   /** Returns undefined if the service is not to be forwarded and never was. */
   routeOf(service: Service): ServiceRoute | undefined {
     const counters = this.#totals.get(service.name);
-    if (service.relay !== "kernel" && counters === undefined) return undefined;
+    if (!this.#wants(service) && counters === undefined) return undefined;
     const mark = this.#marks.get(service.name) ?? 0;
     const isOpen = [...this.#routes].some(({ openMarks }) => openMarks.has(mark));
     const reason = this.#reasonFor(service) ?? (isOpen ? undefined : this.#failures.get(service.name));
@@ -150,7 +155,7 @@ export class KernelRoute implements SharedTable {
 
   routable(services: readonly WokenService[]): { readonly service: WokenService; readonly mark: number }[] {
     return services.flatMap((service) => {
-      if (service.relay !== "kernel") return [];
+      if (!this.#wants(service)) return [];
       const reason = this.#reasonFor(service);
       if (reason === undefined) return { service, mark: this.#markOf(service.name) };
       this.onFailure([service], reason);
@@ -160,7 +165,7 @@ export class KernelRoute implements SharedTable {
 
   canReach(address: string): boolean {
     const isOwn = Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address));
-    return isIP(address) !== 0 && !isOwn && (!isIPv6(address) || this.#permission?.hasIpv6 === true);
+    return isIP(address) !== 0 && !isOwn && (!isIPv6(address) || this.#permission.hasIpv6);
   }
 
   inOrder<T>(operation: () => Promise<T>): Promise<T> {
@@ -221,9 +226,19 @@ export class KernelRoute implements SharedTable {
     for (const service of this.#marks.keys()) this.#counted.add(service);
   }
 
+  /** Services with `auto` are forwarded where no connection can be lost by it. Local programs have no other network. */
+  #wants({ relay, target }: Service): boolean {
+    const isAutomatic = relay === "auto" && target.kind !== "process" && wokenKinds.has(target.kind);
+    const { problem, shortTimeout } = this.#permission;
+    return relay === "kernel" || (isAutomatic && problem === undefined && shortTimeout === undefined);
+  }
+
+  #forbid(problem: string): void {
+    this.#permission = { hasIpv6: false, problem };
+  }
+
   #reasonFor(service: Service): string | undefined {
-    const { problem } = this.#permission ?? { problem: "the first service with it needs a restart of wakeport" };
-    return obstacle(service, this.#settings) ?? problem;
+    return obstacle(service, this.#settings) ?? this.#permission.problem;
   }
 
   /** Adds what the kernel counted since the last look to the totals. @returns the marks of services that were used */
@@ -262,6 +277,13 @@ export class KernelRoute implements SharedTable {
     this.#isAlmostFull = isAlmostFull;
   }
 
+  /** Targets are not stopped while their connections are unknown. */
+  #reportLookFailure(reason: string): void {
+    if (reason !== this.#lookFailure)
+      this.#observer.warning("route.kernel", `forwarded connections are unknown: ${reason}`);
+    this.#lookFailure = reason;
+  }
+
   #markOf(service: string): number {
     const known = this.#marks.get(service);
     if (known !== undefined) return known;
@@ -285,7 +307,12 @@ export class KernelRoute implements SharedTable {
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.inOrder(() => this.look()).catch((error) => this.#observer.warning("route.kernel", messageOf(error)));
+        this.inOrder(() => this.look()).then(
+          () => {
+            this.#lookFailure = undefined;
+          },
+          (error) => this.#reportLookFailure(messageOf(error)),
+        );
       },
       Math.min(MAX_LOOK_MS, Math.max(MIN_LOOK_MS, shortest / LOOKS)),
     );

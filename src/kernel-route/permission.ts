@@ -14,18 +14,28 @@ export interface Permission {
   readonly problem?: string;
   /** Whether clients with IPv6 can be forwarded. */
   readonly hasIpv6: boolean;
+  /** Which timeout of the kernel would end connections that a relay keeps; absent: none. */
+  readonly shortTimeout?: string;
 }
+
+/** Seconds for which the kernel must remember silent connections. */
+const MIN_TIMEOUTS = { established: 86_400, close_wait: 3_600, fin_wait: 3_600 };
 
 /** Returns what this process may do. Changes nothing. */
 export async function checkPermission(): Promise<Permission> {
   const problem = namespaceProblem() ?? (await toolProblem());
   const hasIpv6 = isOn("/proc/sys/net/ipv6/conf/all/forwarding");
-  return { hasIpv6, ...(problem !== undefined && { problem }) };
+  const shortTimeout = problem === undefined ? findShortTimeout() : undefined;
+  return { hasIpv6, ...(problem !== undefined && { problem }), ...(shortTimeout !== undefined && { shortTimeout }) };
 }
 
-/** Whether this process may change rules of its own network namespace. The tools may be missing nevertheless. */
-export function hasPermission(): boolean {
-  return namespaceProblem() === undefined;
+function findShortTimeout(): string | undefined {
+  for (const [state, minimum] of Object.entries(MIN_TIMEOUTS)) {
+    const setting = `nf_conntrack_tcp_timeout_${state}`;
+    const seconds = Number(read(`/proc/sys/net/netfilter/${setting}`));
+    if (seconds < minimum) return `net.netfilter.${setting} is ${seconds} s, less than ${minimum} s`;
+  }
+  return undefined;
 }
 
 function namespaceProblem(): string | undefined {

@@ -1,7 +1,7 @@
 /** The example compose/kernel, and a restart of wakeport while its network namespace stays. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -18,6 +18,13 @@ const project = `wakeport-test-kernel-${process.pid}`;
 
 /** Echoes lines. */
 const echo = 'require("node:net").createServer((s) => s.on("error", () => {}).pipe(s)).listen(8080)';
+
+/** Without them, only `relay: kernel` forwards. */
+const sysctls = {
+  "net.ipv4.ip_forward": 1,
+  "net.netfilter.nf_conntrack_tcp_timeout_close_wait": 3_600,
+  "net.netfilter.nf_conntrack_tcp_timeout_fin_wait": 3_600,
+};
 
 const skip = await cannotCompose(["curl", "--version"]);
 
@@ -76,6 +83,13 @@ suite("the kernel route in containers", { skip }, () => {
 
   test(`keeps ${CLIENTS} forwarded connections when wakeport is killed and started again`, async () => {
     const labels = 'labels: { wakeport-test: "e2e" }';
+    // With the default of `relay`.
+    const folder = path.join(path.dirname(override), "config");
+    await mkdir(folder);
+    await writeFile(
+      path.join(folder, "wakeport.yaml"),
+      "services: { web: { ports: [8080], container: { service: web }, idle_timeout: 10s } }",
+    );
     await writeFile(
       override,
       `services:
@@ -84,9 +98,9 @@ suite("the kernel route in containers", { skip }, () => {
     command: [sleep, infinity]
     init: true
     ports: ["127.0.0.1:${port}:8080", "127.0.0.1:${admin}:9464"]
-    sysctls: { net.ipv4.ip_forward: 1 }
+    sysctls: ${JSON.stringify(sysctls)}
     ${labels}
-  wakeport: { ports: !reset [], sysctls: !reset {}, network_mode: "service:holder", restart: "no", ${labels} }
+  wakeport: { volumes: ["${folder}:/etc/wakeport:ro"], ports: !reset [], sysctls: !reset {}, network_mode: "service:holder", restart: "no", ${labels} }
   web: { command: ${JSON.stringify(["node", "-e", echo])}, ${labels} }
 `,
     );

@@ -196,6 +196,7 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     ] as const) {
       const first = await connect(host, port);
       await bench.opened(port);
+      await bench.program.logged("route.timeouts");
       const second = await connect(host, port);
       await eventually("1 forwarded connection", async () => (await forwarded(bench, service)) === 1);
       await eventually("1 flow", async () => (await bench.status(service))?.flows === 1);

@@ -7,7 +7,7 @@ export const relayKeys = {
   relay: key(z.enum(relayModes), {
     default: "auto",
     description:
-      "What forwards the bytes of connections: `splice`, the kernel; `node`, the program; `auto`, the best of these that works; `kernel`, rules of the kernel without wakeport (docs/kernel-route.md)",
+      "What forwards the bytes of connections: `splice`, the kernel; `node`, the program; `kernel`, rules of the kernel without wakeport (docs/kernel-route.md); `auto`, the best that works",
     targets: ["container", "process", "forward"],
     needs: "ports",
     label: true,
