@@ -8,6 +8,9 @@ const SECONDS = 6;
 /** The same connections for each relay. */
 const SEED = 1;
 
+/** socat forks for each connection, and socket-proxyd and nginx fail cases of relay-matrix.ts that are more exact. */
+const omitted = ["nginx", "socat", "socket-proxyd"];
+
 export const churn: Subject = {
   name: "churn",
   title: `200 clients that send, half-close, close and reset, for ${SECONDS} s`,
@@ -20,12 +23,8 @@ export const churn: Subject = {
   isIsolated: true,
   maxRounds: 1,
   async open(): Promise<Field> {
-    const { present, missing } = installed(relays.filter(({ name }) => name !== "socat"));
-    const left = [...missing, "socat (a process for each connection)"];
-    return {
-      contestants: present.map((relay) => ({ name: relay.name, measure: () => measure(relay) })),
-      missing: left,
-    };
+    const { present, missing } = installed(relays.filter(({ name }) => !omitted.includes(name)));
+    return { contestants: present.map((relay) => ({ name: relay.name, measure: () => measure(relay) })), missing };
   },
 };
 

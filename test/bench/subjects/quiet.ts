@@ -26,6 +26,8 @@ export const quiet: Subject = {
   ],
   references: ["haproxy"],
   isIsolated: true,
+  // The memory varies little.
+  maxRounds: 2,
   async open(): Promise<Field> {
     const compiler = missingCompiler();
     if (compiler !== undefined) return { contestants: [], missing: [`all: no ${compiler}`] };
