@@ -71,7 +71,8 @@ export class Connection implements Client {
   readonly #addresses: SocketAddresses | undefined;
   readonly #userId: UserIdQuery | undefined;
   #client: net.Socket;
-  /** Undefined before the client is admitted. */
+  /** Both undefined while the client is not admitted. */
+  #pass: Pass | undefined;
   #serviceSlot: ServiceSlot | undefined;
   #heldClient: Rejectable | undefined;
   /** Undefined while the client waits. */
@@ -120,18 +121,28 @@ export class Connection implements Client {
     open.add(this);
     this.#watchClient();
     try {
-      using pass = await this.#admit();
+      this.#pass = await this.#admit();
       await this.#sendAcceptBanner();
-      using serviceSlot = new ServiceSlot(this.#route.connections, pass.slot, this);
-      this.#serviceSlot = serviceSlot;
-      this.#report(await this.#serve(serviceSlot));
+      this.#serviceSlot = new ServiceSlot(this.#route.connections, this.#pass.slot, this);
+      const served = await this.#serve(this.#serviceSlot);
+      this.#release();
+      this.#report(served);
     } catch (error) {
+      this.#release();
       this.#report(failureOf(error));
       await this.#reject(error);
     } finally {
       open.delete(this);
       this.#onEnd?.(this);
     }
+  }
+
+  /** Releases its slots. A `using` declaration would keep a list of its own for each quiet connection. Idempotent. */
+  #release(): void {
+    this.#serviceSlot?.[Symbol.dispose]();
+    this.#serviceSlot = undefined;
+    this.#pass?.[Symbol.dispose]();
+    this.#pass = undefined;
   }
 
   /** Rejects the client unless a handler has it. */

@@ -33,8 +33,9 @@ interface Loss {
 interface Begun {
   readonly end: Promise<RelayEnd>;
   readonly lease: Lease;
-  /** Disposed at the end. */
-  readonly resources: Disposable;
+  /** Both are disposed at the end. */
+  readonly held: Disposable;
+  readonly heldClient: HeldClient;
 }
 
 export interface TargetHandlerOptions extends TargetPort {
@@ -78,7 +79,7 @@ export class TargetHandler implements Handler {
   async serve(client: Client): Promise<Served> {
     for (let attempt = 1, lost: Loss | undefined; ; attempt += 1) {
       const result = await this.#begin(client, lost);
-      if ("resources" in result) return relayed(result, client.meters);
+      if ("held" in result) return relayed(result, client.meters);
       if ("outcome" in result) return result;
       lost = result;
       client.waitAgain();
@@ -131,7 +132,9 @@ export class TargetHandler implements Handler {
       lost: lease.signal,
       ...(control && { control }),
     });
-    return { end, lease, resources: resources.move() };
+    // Nothing is disposed yet.
+    resources.move();
+    return { end, lease, held, heldClient };
   }
 
   async #reach(client: Client, lost: Loss | undefined): Promise<ReachedTarget> {
@@ -156,14 +159,20 @@ export class TargetHandler implements Handler {
 }
 
 /** Waits for the end of a relay. @throws ExitedError if an untried target was lost without an answer */
-async function relayed({ end: relay, lease, resources }: Begun, meters: Client["meters"]): Promise<Served> {
-  using _resources = resources;
-  const end = await relay;
-  const hasNoAnswer = meters[0]?.out === 0;
-  const isLost = end === "upstream_reset" || end === "target_gone";
-  const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
-  if (exited !== undefined) throw exited;
-  return { outcome: "relayed", end };
+async function relayed(begun: Begun, meters: Client["meters"]): Promise<Served> {
+  // A `using` declaration would keep a list of its own for each quiet connection.
+  try {
+    const { lease } = begun;
+    const end = await begun.end;
+    const hasNoAnswer = meters[0]?.out === 0;
+    const isLost = end === "upstream_reset" || end === "target_gone";
+    const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
+    if (exited !== undefined) throw exited;
+    return { outcome: "relayed", end };
+  } finally {
+    begun.held[Symbol.dispose]();
+    begun.heldClient[Symbol.dispose]();
+  }
 }
 
 function progressOf({ service, activator }: TargetHandlerOptions): Progress {
