@@ -5,7 +5,7 @@
  *
  * Prints a Markdown table for each subject, writes all samples to a JSON file, and draws a chart of the CPU time for each
  * GB. With another checkout of wakeport, measures that too. test/bench/tools installs the other programs; those that are
- * missing are left out. Exits with 1 if a contestant failed.
+ * missing are left out. Needs Linux, and root for network namespaces. Exits with 1 if a contestant failed.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
@@ -53,6 +53,7 @@ const known = subjects.map(({ name }) => name);
 const unknown = positionals.filter((name) => !known.includes(name));
 if (unknown.length > 0) throw new Error(`unknown subject "${unknown.join(", ")}": expected ${known.join(", ")}`);
 
+if (process.platform !== "linux") throw new Error("the load generators and /proc need Linux");
 exitOnSignals();
 // Also for the processes of the subjects.
 if (values.before !== undefined) process.env["WAKEPORT_BENCH_BEFORE"] = resolve(values.before);
