@@ -88,12 +88,13 @@ export class LiveService {
   get gauges(): ServiceGauges {
     const { service, activator, connections, udp } = this;
     const { meter } = connections;
-    const { up = 0, down = 0 } = this.#route?.counters ?? {};
+    const route = this.#route;
+    const { up = 0, down = 0 } = route?.counters ?? {};
     return {
       service: service.name,
       view: activator?.view,
       waiting: this.#waiting,
-      active: connections.active + (this.#route?.flows ?? 0),
+      active: connections.active + (route?.flows ?? 0),
       meter: { in: meter.in + up, out: meter.out + down },
       udp,
     };

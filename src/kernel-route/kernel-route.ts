@@ -141,7 +141,7 @@ export class KernelRoute implements SharedTable {
     const counters = this.#totals.get(service.name);
     if (!this.#wants(service) && counters === undefined) return undefined;
     const mark = this.#marks.get(service.name) ?? 0;
-    const isOpen = [...this.#routes].some(({ openMarks }) => openMarks.has(mark));
+    const isOpen = [...this.#routes].some((route) => route.forwards(mark));
     const reason = this.#reasonFor(service) ?? (isOpen ? undefined : this.#failures.get(service.name));
     return {
       isOpen,

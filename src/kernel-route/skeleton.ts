@@ -43,6 +43,7 @@ table inet ${TABLE} {
   chain through {
     type filter hook forward priority filter; policy drop;
     ct mark & ${MARK_MASK} != ${MARK_BASE} drop
+    ct direction reply tcp flags & (syn | rst | ack) == rst | ack tcp sequence 0 drop
     ct direction original counter name ct mark map @up
     ct direction reply counter name ct mark map @down
     ct status dnat accept

@@ -93,9 +93,9 @@ export class TargetRoute implements Bypass {
     return this.#marks;
   }
 
-  /** The marks of the services whose new connections the kernel forwards. */
-  get openMarks(): ReadonlySet<number> {
-    return new Set(this.#installed.map(({ mark }) => mark));
+  /** Whether the kernel forwards new connections of the service with this mark. */
+  forwards(mark: number): boolean {
+    return this.#installed.some((element) => element.mark === mark);
   }
 
   get services(): readonly WokenService[] {

@@ -297,6 +297,24 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     open.destroy();
   });
 
+  test("hides refusals of a target whose program restarts", async () => {
+    await using bench = await start();
+    const { ipv4 } = bench.spaces.front;
+    await end(await connect(ipv4));
+    await bench.opened();
+    const held = await connect(ipv4);
+    const target = (...command: string[]) =>
+      run("ip", ["netns", "exec", bench.spaces.target, "nft", command.join(" ")]);
+    await target("add table inet closed; add chain inet closed in { type filter hook input priority 0; }");
+    await target("add rule inet closed in tcp flags syn counter reject with tcp reset");
+    const waiting = connect(ipv4);
+    await eventually("a refusal", async () => !/packets 0/.test((await target("list chain inet closed in")).stdout));
+    await target("delete table inet closed");
+    await end(await waiting);
+    await end(held);
+    assert.equal(bench.program.log.filter(({ event }) => event === "target.ready").length, 1);
+  });
+
   test("leaves other tables alone, and installs its rules again after they were flushed", async () => {
     const prepare = ({ inside }: Namespaces): Promise<string> =>
       inside("nft", "add table inet other; add chain inet other kept");
