@@ -24,17 +24,21 @@ interface Server {
   command(port: number, folder: string): Promise<readonly string[]>;
 }
 
-const xinetd: Server = {
-  name: "xinetd",
+/** @param user an account of Debian */
+const xinetdAs = (name: string, user: string): Server => ({
+  name,
   needs: [{ file: "xinetd", comesFrom: "Debian package xinetd" }],
   async command(port, folder) {
     const file = join(folder, "xinetd.conf");
     const limits = "defaults\n{\n  cps = 100000 1\n  instances = UNLIMITED\n}\n";
     const service = `  type = UNLISTED\n  port = ${port}\n  bind = 127.0.0.1\n  socket_type = stream\n  protocol = tcp\n`;
-    await writeFile(file, `${limits}service cat\n{\n${service}  wait = no\n  user = root\n  server = ${PROGRAM}\n}\n`);
+    await writeFile(
+      file,
+      `${limits}service cat\n{\n${service}  wait = no\n  user = ${user}\n  server = ${PROGRAM}\n}\n`,
+    );
     return [locate("xinetd"), "-dontfork", "-f", file, "-pidfile", `${folder}/pid`, "-filelog", `${folder}/log`];
   },
-};
+});
 
 const socketActivate: Server = {
   name: "systemd-socket-activate",
@@ -47,6 +51,7 @@ const socketActivate: Server = {
 const services: ReadonlyMap<string, string> = new Map([
   ["", `command: [${PROGRAM}]`],
   [", stderr: socket", `command: [${PROGRAM}], stderr: socket`],
+  [", user", `command: [${PROGRAM}], stderr: socket, user: nobody`],
   [", umask and rlimits", `command: [${PROGRAM}], umask: "027", rlimits: { nofile: 64 }`],
 ]);
 
@@ -66,7 +71,7 @@ export const handOff: Subject = {
     if (compiler !== undefined) return { contestants: [], missing: [`all: no ${compiler}`] };
     const contestants: Contestant[] = [];
     const missing: string[] = [];
-    for (const server of [xinetd, socketActivate]) {
+    for (const server of [xinetdAs("xinetd", "root"), xinetdAs("xinetd, user", "nobody"), socketActivate]) {
       const lacks = missingOf(server.needs);
       if (lacks === null) contestants.push(await openServer(server, owned));
       else missing.push(`${server.name} (${lacks})`);
