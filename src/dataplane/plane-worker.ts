@@ -1,12 +1,15 @@
 /** The worker of the data plane, as the main thread sees it. */
+import { writeSync } from "node:fs";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { messageOf } from "../errors.ts";
 import { type Command, type EarlyMessage, encode } from "./commands.ts";
 import { loadSyscalls, type Syscalls } from "./syscalls.ts";
-import type { WorkerMessage, WorkerOptions } from "./worker-options.ts";
+import { type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
 /** Pause before a command is written again to a full pipe. */
 const RETRY_MS = 1;
+/** Limit of the wait for the resets at the exit of the process. */
+const STOP_MS = 1_000;
 /** Without limits, Node reserves three times the memory for the heap of a thread. */
 const RESOURCE_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512, stackSizeMb: 1 };
 
@@ -68,21 +71,26 @@ export class PlaneWorker {
   }
 
   /**
-   * Ends the worker without waiting for it, for the exit of the process: it resets its connections. Node waits for a worker
-   * at the exit, and cannot interrupt epoll_wait.
+   * Blocks until the worker has reset its connections, for the exit of the process. Node waits for a worker at the exit,
+   * but cannot interrupt epoll_wait, and runs no more code of the worker after it.
    */
   stop(): void {
-    this.#isOver = true;
-    Atomics.store(this.#control, 0, 1);
-    // A full pipe wakes the worker as well.
-    if (this.#commands >= 0) this.#write(encode({ kind: "stop" }));
+    this.#requestStop();
+    if (this.#commands >= 0) Atomics.wait(this.#control, 0, workerStates.stopping, STOP_MS);
   }
 
-  /** Ends the worker and waits for its end. */
+  /** Resets all connections of the worker, and waits for its end. */
   async close(): Promise<void> {
-    this.stop();
+    this.#requestStop();
     this.#worker.ref();
     await this.#exited.promise;
+  }
+
+  #requestStop(): void {
+    this.#isOver = true;
+    Atomics.compareExchange(this.#control, 0, workerStates.running, workerStates.stopping);
+    // A full pipe wakes the worker as well.
+    if (this.#commands >= 0) this.#write(encode({ kind: "stop" }));
   }
 
   #onMessage(message: WorkerMessage): void {
@@ -92,10 +100,11 @@ export class PlaneWorker {
       this.#syscalls = loadSyscalls();
       this.#commands = message.commands;
     } catch (error) {
-      Atomics.store(this.#control, 0, 1);
+      Atomics.store(this.#control, 0, workerStates.stopping);
+      writeSync(message.commands, encode({ kind: "stop" }));
       return this.#fail(messageOf(error));
     }
-    if (this.#isOver) this.stop();
+    if (this.#isOver) this.#requestStop();
     else this.#options.onReady();
   }
 

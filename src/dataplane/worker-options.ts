@@ -4,12 +4,15 @@ import type { MessagePort } from "node:worker_threads";
 export interface WorkerOptions {
   /** Received bytes of each slot, from the client and from the upstream. Written by the worker after an `add`. */
   readonly counts: Float64Array;
-  /** Not zero: the worker must end. */
+  /** Contains a value of `workerStates`. */
   readonly control: Int32Array;
   /** Early bytes. */
   readonly port: MessagePort;
   readonly maxPipes: number;
 }
+
+/** Main sets `stopping`; the worker then sets `stopped`, when its connections are reset. */
+export const workerStates = { running: 0, stopping: 1, stopped: 2 } as const;
 
 export type WorkerMessage =
   /** The worker is ready; the descriptor that takes its commands. */

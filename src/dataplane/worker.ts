@@ -10,7 +10,7 @@ import { Core } from "./core.ts";
 import type { Pair } from "./pair.ts";
 import { dataPlaneProblem } from "./self-test.ts";
 import { type DescriptorPair, loadSyscalls, type Syscalls } from "./syscalls.ts";
-import type { WorkerMessage, WorkerOptions } from "./worker-options.ts";
+import { type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
 /** Records that are read at a time. */
 const MAX_RECORDS = 256;
@@ -42,11 +42,13 @@ class WorkerLoop {
 
   /** Returns when the main thread has stopped the worker. */
   run(): void {
-    while (Atomics.load(control, 0) === 0) {
+    while (Atomics.load(control, 0) === workerStates.running) {
       this.#core.turn();
       if (this.#ends.length > 0) this.#reportEnds();
     }
     this.#core.close();
+    Atomics.store(control, 0, workerStates.stopped);
+    Atomics.notify(control, 0);
     this.#reportEnds();
     this.#syscalls.close(this.#commands.read);
     this.#syscalls.close(this.#commands.write);
