@@ -85,7 +85,7 @@ test("with one network, a timeout has no hint about networks", () => {
 
 test("in a container, only a shared network is used", () => {
   const own = container("wakeport", [legIn(bridge), legIn(back)]);
-  assert.deepEqual(route({ to: container("ftp", [listenPort, back]), own }), { address: "10.2.0.2" });
+  assert.deepEqual(route({ to: container("ftp", [listenPort, back]), own }), { address: "10.2.0.2", ipv6: "fd00::2" });
 });
 
 test("networks are compared by id: another network with the same name is not shared", () => {
@@ -95,7 +95,7 @@ test("networks are compared by id: another network with the same name is not sha
 
 test("a configured network is found with or without the compose project prefix", () => {
   const to = container("ftp", [listenPort, back]);
-  for (const wanted of ["demo_back", "back"]) assert.deepEqual(route({ to, wanted }), { address: "10.2.0.2" });
+  for (const wanted of ["demo_back", "back"]) assert.equal(route({ to, wanted }).address, "10.2.0.2");
 });
 
 test("IPv4 is preferred, IPv6 is used without IPv4", () => {
