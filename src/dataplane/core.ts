@@ -3,7 +3,7 @@
  * and resets pass on as in net/relay.ts. See docs/design/data-plane.md.
  */
 import type { RelayEnd } from "../net/relay.ts";
-import { Epoll, ERR, HUP, IN, OUT, RDHUP } from "./epoll.ts";
+import { Epoll, ERR, HUP, IN, OUT, PRI, RDHUP } from "./epoll.ts";
 import { type Delivery, type Direction, Pair, type PairOptions, type Side } from "./pair.ts";
 import { MAX_PIPES, PipePool } from "./pipe-pool.ts";
 import { Pump } from "./pump.ts";
@@ -165,6 +165,7 @@ export class Core {
     if ((events & ERR) !== 0) side.break();
     const from = pair.from(side);
     const to = pair.to(side);
+    if ((events & PRI) !== 0) from.hasUrgent = true;
     if ((events & (RDHUP | HUP | ERR)) !== 0) from.isEndAnnounced = true;
     if ((events & (IN | RDHUP | HUP | ERR)) !== 0 && !from.isEnded) this.#run(from);
     if ((events & (OUT | HUP | ERR)) !== 0 && (!to.isEmpty || side.isBroken)) this.#run(to);

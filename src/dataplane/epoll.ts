@@ -5,6 +5,8 @@ import type { Syscalls } from "./syscalls.ts";
 const { errno: codes } = constants;
 
 export const IN = 0x1;
+/** Urgent data (RFC 6093) was received. */
+export const PRI = 0x2;
 export const OUT = 0x4;
 export const ERR = 0x8;
 export const HUP = 0x10;
@@ -67,7 +69,7 @@ export class Epoll {
    * @returns false if the kernel has no room for it
    */
   add(fd: number, generation: number): boolean {
-    return this.#watch(fd, generation, (IN | OUT | RDHUP | EDGE_TRIGGERED) >>> 0) >= 0;
+    return this.#watch(fd, generation, (IN | PRI | OUT | RDHUP | EDGE_TRIGGERED) >>> 0) >= 0;
   }
 
   /** Reports as long as the descriptor has unread bytes. @throws Error */

@@ -38,6 +38,8 @@ export class Direction {
   isBulk = false;
   /** Whether the kernel announced the end of the stream. No further event follows for it, so the pump must read on. */
   isEndAnnounced = false;
+  /** Whether the stream contains urgent data, at which a receive and a splice stop although more bytes may follow. */
+  hasUrgent = false;
   /** Whether no more bytes can be received. */
   isEnded = false;
   /** Whether the end was passed on. */

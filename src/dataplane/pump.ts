@@ -61,6 +61,7 @@ export class Pump {
   #move(direction: Direction): boolean {
     if (direction.to.isBroken) return false;
     if (direction.rest !== undefined) return this.#sendRest(direction, direction.rest);
+    if (direction.hasUrgent) direction.isBulk = false;
     if (direction.isBulk || direction.inPipe > 0) return this.#splice(direction);
     return !direction.isEnded && this.#copy(direction);
   }
@@ -87,7 +88,7 @@ export class Pump {
       return true;
     }
     // After a short read the socket is empty, and further bytes cause an event. The end of the stream may not.
-    return direction.isBulk || direction.isEndAnnounced;
+    return direction.isBulk || direction.isEndAnnounced || direction.hasUrgent;
   }
 
   /** Receives into the buffer. @returns 0 or less if nothing was received */
@@ -123,8 +124,13 @@ export class Pump {
       return false;
     }
     const length = this.#syscalls.splice(direction.from.fd, direction.pipe.write, wanted);
-    if (length <= 0) {
+    if (length < 0) {
       this.#endedBy(direction, length);
+      return false;
+    }
+    if (length === 0) {
+      // The end of the stream, or urgent data before it, which only a receive passes.
+      direction.isBulk = false;
       return false;
     }
     if (direction.inPipe === 0 && length < MIN_SPLICE_BYTES) direction.isBulk = false;

@@ -5,6 +5,8 @@ import { suite, test } from "node:test";
 import type { CoreOptions } from "../../src/dataplane/core.ts";
 import { takeBoth } from "../../src/dataplane/hand-over.ts";
 import { loadSyscalls, type Syscalls } from "../../src/dataplane/syscalls.ts";
+import { loadLibc } from "../../src/ffi/libc.ts";
+import { socketFd } from "../../src/net/socket-fd.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
 import { CoreLink, CoreLoop } from "../support/dataplane/core-link.ts";
 import { eventually } from "../support/eventually.ts";
@@ -12,6 +14,14 @@ import { checkLeaks } from "../support/leaks.ts";
 import { type Peer, pair, queuedTo } from "../support/net/tcp.ts";
 
 const syscalls = loadSyscalls();
+
+const MSG_OOB = 1;
+const send = loadLibc().find("long send(int, void*, size_t, int)");
+
+/** Sends one byte of urgent data, which is not part of the stream. */
+function sendUrgent({ socket }: Peer): void {
+  assert.equal(send(socketFd(socket), Buffer.from("!"), 1, MSG_OOB), 1);
+}
 
 /** Asserts that `peer` received exactly the first `bytes` bytes of the payload. */
 function assertReceived(peer: Peer, bytes: number): void {
@@ -69,6 +79,23 @@ for (const [name, options] of variants) {
         await link.client.receives(sent * 6);
       }
       assert.equal(link.client.text, "answer".repeat(50));
+    });
+
+    test("forwards all bytes around urgent data", async () => {
+      using loop = new CoreLoop(options);
+      using link = await CoreLink.open(loop);
+      link.client.send("before");
+      sendUrgent(link.client);
+      link.client.send("after");
+      await link.upstream.receives("beforeafter".length);
+      link.upstream.pause();
+      link.client.send(payload(MIB));
+      await link.standsStill();
+      sendUrgent(link.client);
+      link.client.end(payload(MIB));
+      link.upstream.resume();
+      assert.equal(await link.upstream.ended(), "ended");
+      assert.equal(link.upstream.received, "beforeafter".length + 2 * MIB);
     });
 
     test("delivers 8 MiB to a client that begins to read late", async () => {
