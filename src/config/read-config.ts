@@ -5,7 +5,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
+import type { Readable } from "node:stream";
 import { deserialize, serialize } from "node:v8";
+import { messageOf } from "../errors.ts";
 import type { Config } from "./config.ts";
 import { NoConfigError } from "./default-paths.ts";
 import type { ParseContext } from "./parse.ts";
@@ -30,44 +32,66 @@ export type ReadAnswer =
 
 /** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer takes forever. */
 const READ_MS = 30_000;
+/** Names of descriptors of this process: the child has others. */
+const OWN_DESCRIPTOR = /^\/(dev\/(stdin|fd\/)|proc\/)/;
 const PROGRAM = path.join(import.meta.dirname, `reader${path.extname(import.meta.filename)}`);
 
 /**
- * Loads the given file, or the first of `defaultPaths` that exists. Reads in this process if no child can be started or
- * the child ends without an answer, as at a limit of processes.
+ * Loads the given file, or the first of `defaultPaths` that exists. Reads in this process if the file is a descriptor of it
+ * (`/dev/stdin`), no child can be started or the child ends without an answer, as at a limit of processes or descriptors.
  *
  * @param execPath the path of Node
  * @throws NoConfigError if none exists, ConfigError if the file is unreadable or invalid
  */
 export async function readConfig(file: string | undefined, context: ParseContext, execPath: string): Promise<Config> {
-  const answer = await readInChild({ file, context }, execPath);
-  if (answer === undefined) {
-    const { loadConfig } = await import("./load.ts");
-    return loadConfig(file, context);
-  }
+  const isOwn = file !== undefined && OWN_DESCRIPTOR.test(file);
+  const answer = isOwn ? undefined : await readInChild({ file, context }, execPath);
+  if (answer === undefined) return readHere(file, context);
   if ("missing" in answer) throw new NoConfigError(answer.missing);
   if ("config" in answer) return answer.config;
   const { message, problems, admin } = answer.invalid;
   throw new ConfigError(message, problems, admin && { admin });
 }
 
+/** @throws ConfigError, also if the libraries cannot be loaded; NoConfigError */
+async function readHere(file: string | undefined, context: ParseContext): Promise<Config> {
+  const { loadConfig } = await import("./load.ts").catch((error: unknown) => {
+    throw problem(file, messageOf(error));
+  });
+  return loadConfig(file, context);
+}
+
 /** Returns undefined if there is no answer. @throws ConfigError if the deadline is over */
 async function readInChild(request: ReadRequest, execPath: string): Promise<ReadAnswer | undefined> {
   const child = spawn(execPath, ["--disable-sigusr1", PROGRAM], { stdio: ["pipe", "pipe", "ignore"] });
+  const closed = once(child, "close").then(
+    ([status]: unknown[]) => status,
+    () => undefined,
+  );
+  // Without a free descriptor there are no pipes, against the types of Node.
+  if ((child.stdout as Readable | undefined) === undefined) return void (await closed);
   const timer = setTimeout(() => child.kill("SIGKILL"), READ_MS);
   const parts: Buffer[] = [];
   child.stdout.on("data", (part: Buffer) => parts.push(part));
   // A child that ends early breaks the pipe; its missing answer is what counts.
   child.stdin.on("error", () => {});
   child.stdin.end(serialize(request));
-  const code = await once(child, "close").then(
-    ([status]) => status,
-    () => undefined,
-  );
+  const code = await closed;
   clearTimeout(timer);
-  if (child.killed) {
-    const message = `${request.file ?? "the configuration"} error: not read within ${READ_MS / 1000} s`;
-    throw new ConfigError(message, [{ message }]);
+  if (child.killed) throw problem(request.file, `not read within ${READ_MS / 1000} s`);
+  return code === 0 ? answerIn(Buffer.concat(parts)) : undefined;
+}
+
+/** Returns undefined if these bytes are no answer: a library that NODE_OPTIONS loads may write to the output as well. */
+function answerIn(bytes: Buffer): ReadAnswer | undefined {
+  try {
+    return deserialize(bytes);
+  } catch {
+    return undefined;
   }
-  return code === 0 ? deserialize(Buffer.concat(parts)) : undefined;
+}
+
+function problem(file: string | undefined, reason: string): ConfigError {
+  const message = `${file ?? "the configuration"} error: ${reason}`;
+  return new ConfigError(message, [{ message }]);
 }

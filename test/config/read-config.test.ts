@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { open } from "node:fs/promises";
 import path from "node:path";
-import { execPath } from "node:process";
+import { env, execPath } from "node:process";
 import { suite, test } from "node:test";
+import { promisify } from "node:util";
 import { NoConfigError } from "../../src/config/default-paths.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { readConfig } from "../../src/config/read-config.ts";
@@ -49,6 +52,42 @@ suite("readConfig()", () => {
     });
     const missing = path.join(path.dirname(file), "missing.yaml");
     await assert.rejects(readConfig(missing, context, execPath), /missing\.yaml error: the file does not exist/);
+  });
+
+  test("reads a descriptor of this process itself", async () => {
+    await using yaml = await temporaryFile("wakeport.yaml", service);
+    const descriptor = await open(yaml.path);
+    try {
+      const { services } = await readConfig(`/proc/self/fd/${descriptor.fd}`, context, execPath);
+      assert.deepEqual(
+        services.map(({ name }) => name),
+        ["web"],
+      );
+    } finally {
+      await descriptor.close();
+    }
+  });
+
+  test("reads itself if a library writes to the output of the child", async () => {
+    await using yaml = await temporaryFile("wakeport.yaml", service);
+    await using library = await temporaryFile("library.cjs", "console.log('loaded')");
+    env["NODE_OPTIONS"] = `--require ${library.path}`;
+    try {
+      assert.deepStrictEqual(await readConfig(yaml.path, context, execPath), await loadConfig(yaml.path, context));
+    } finally {
+      delete env["NODE_OPTIONS"];
+    }
+  });
+
+  test("throws ConfigError if no descriptor is free", async () => {
+    const script = `
+      import { openSync } from "node:fs";
+      import { readConfig } from ${JSON.stringify(path.join(import.meta.dirname, "../../src/config/read-config.ts"))};
+      try { for (;;) openSync("/dev/null"); } catch {}
+      await readConfig("/no/such", ${JSON.stringify(context)}, process.execPath).catch(({ name }) => console.log(name));`;
+    const limited = 'ulimit -n 64; exec "$0" --input-type=module --eval "$1"';
+    const { stdout } = await promisify(execFile)("/bin/sh", ["-c", limited, execPath, script]);
+    assert.equal(stdout, "ConfigError\n");
   });
 
   test("throws NoConfigError if no default file exists", async () => {
