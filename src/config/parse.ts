@@ -41,7 +41,8 @@ export function parseConfig(bytes: Uint8Array, source: string, context: ParseCon
     fail([{ message: "the file is empty", hint: 'write "services:" with at least one service' }]);
   }
 
-  const unset = interpolate(document, context.env);
+  // A backslash may escape a dollar sign.
+  const unset = /[$\\]/.test(text) ? interpolate(document, context.env) : [];
   const value = contentOf(document, fail);
   admin = adminIn(value) ?? admin;
   const { config, problems } = check(value, source, context);

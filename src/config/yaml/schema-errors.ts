@@ -251,10 +251,12 @@ function hintOf(hint: string | undefined): { hint?: string } {
   return hint ? { hint } : {};
 }
 
-const schema = jsonSchema();
+/** Created for the first error: it takes longer than the check of a small file. */
+let schema: object | undefined;
 
 /** Returns the keys that the schema accepts at a path. */
 function keysAt(path: Path): string[] {
+  schema ??= jsonSchema();
   let found: unknown[] = [schema];
   for (const part of path) {
     found = found.flatMap(alternatives).flatMap((one) => {

@@ -29,7 +29,8 @@ export function parseYaml(text: string): { document: Document.Parsed; problems: 
   });
   const syntax = syntaxProblems(document, text, lines);
   if (syntax.length > 0) return { document, problems: syntax };
-  return { document, problems: [...keyProblems(document), ...aliasProblems(document)] };
+  const aliases = text.includes("*") ? aliasProblems(document) : [];
+  return { document, problems: [...keyProblems(document), ...aliases] };
 }
 
 /** Returns one problem for each line, at most five: later ones are usually consequences of the first. */
