@@ -38,8 +38,8 @@ EXPOSE 9464
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "/app/dist/main.js", "healthcheck"]
-# Without the first flag, SIGUSR1 opens a debugger. The second limits the memory for new objects.
-ENTRYPOINT ["tini", "--", "node", "--disable-sigusr1", "--max-semi-space-size=4", "/app/dist/main.js"]
+# Without the first flag, SIGUSR1 opens a debugger. The others reduce memory: docs/design/footprint.md.
+ENTRYPOINT ["tini", "--", "node", "--disable-sigusr1", "--max-semi-space-size=4", "--expose-gc", "/app/dist/main.js"]
 CMD ["run"]
 
 ARG REVISION=unknown

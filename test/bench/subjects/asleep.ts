@@ -24,6 +24,8 @@ const SETTLE_MS = 10_000;
 /** Wake-ups are counted over at least this time, because some timers run once in 10 s. */
 const WINDOW_MS = 30_000;
 /** From a listener to the port of its target, on which nothing listens. */
+/** As in bin/wakeport and the image. */
+const FLAGS = ["--disable-sigusr1", "--max-semi-space-size=4", "--expose-gc"];
 const TARGET_OFFSET = 30_000;
 const MINUTE_MS = 60_000;
 const BARE = 'require("net").createServer().listen(0, "127.0.0.1", () => console.log("ready"))';
@@ -55,13 +57,7 @@ export const asleep: Subject = {
         continue;
       }
       const add = async (title: string, servicesOf: () => Promise<readonly string[]>): Promise<void> => {
-        const argsOf = async () => [
-          "--disable-sigusr1",
-          main,
-          "run",
-          "-c",
-          await configuration(folder, await servicesOf()),
-        ];
+        const argsOf = async () => [...FLAGS, main, "run", "-c", await configuration(folder, await servicesOf())];
         contestants.push(await idle(`${name}, ${title}`, argsOf, owned));
       };
       if (hasEngine) await add(`${FEW} containers`, () => containers(FEW, owned));
