@@ -81,7 +81,13 @@ function joined(owned: AsyncDisposableStack): Spaces {
   ];
   for (const name of [bridge, relays, servers]) {
     ip("netns", "add", name);
-    owned.defer(() => void ip("netns", "del", name));
+    // Also when this process ends by an error or a signal.
+    const remove = (): void => void ip("netns", "del", name);
+    process.once("exit", remove);
+    owned.defer(() => {
+      process.off("exit", remove);
+      remove();
+    });
   }
   ip("-n", bridge, "link", "add", "br0", "type", "bridge");
   ip("-n", bridge, "link", "set", "br0", "up");
