@@ -13,9 +13,9 @@ import type { AdmissionStage } from "./admission/admission-stage.ts";
 import { type Pass, type Rank, ranks, type SlotError } from "./admission/slots.ts";
 import type { Client, Handler, OpenedFacts, Rejectable } from "./handlers/handler.ts";
 import { type Ident, UserIdQuery } from "./ident.ts";
-import { ClientGoneError, failureOf, type Served, ServiceChangedError } from "./outcome.ts";
+import { ClientGoneError, failureOf, type Served, ServiceChangedError, type WakeTimes } from "./outcome.ts";
 import { reject } from "./rejection.ts";
-import type { ConnectionFacts, ConnectionReport, ProxyObserver } from "./reports.ts";
+import type { ConnectionFacts, ConnectionReport, ProxyObserver, WakePhases } from "./reports.ts";
 import type { ConnectionView, ServiceConnections } from "./service-connections.ts";
 import { ServiceSlot } from "./service-slot.ts";
 
@@ -52,6 +52,9 @@ export interface ConnectionOptions {
 
 /** Stands for the sockets of closed clients: a connection that the data plane relays must not keep a socket in memory. */
 const CLOSED_SOCKET = new net.Socket().on("error", () => {}).destroy();
+
+/** The result of a connection, for its report. */
+type Result = Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit"> & Pick<Served, "wake">;
 
 export class Connection implements Client {
   readonly peer: SocketAddress;
@@ -278,7 +281,7 @@ export class Connection implements Client {
     };
   }
 
-  #report(result: Pick<ConnectionReport, "outcome" | "reason" | "end" | "error" | "exit">): void {
+  #report({ wake, ...result }: Result): void {
     this.#observer.connection({
       ...this.#facts,
       start: this.#isCold ? "cold" : "warm",
@@ -286,7 +289,13 @@ export class Connection implements Client {
       bytesIn: this.#meter.in,
       bytesOut: this.#meter.out,
       ...(this.#waitMs !== undefined && { waitMs: this.#waitMs }),
+      ...(wake && { wake: phasesOf(this.#began, wake) }),
       ...result,
     });
   }
+}
+
+/** @param began the accept, on the monotonic clock in milliseconds */
+function phasesOf(began: number, { requestedAt, readyAt, connectedAt, firstByteAt }: WakeTimes): WakePhases {
+  return { acceptMs: requestedAt - began, dialMs: connectedAt - readyAt, firstByteMs: firstByteAt - connectedAt };
 }

@@ -5,6 +5,17 @@ import { type DenialReason, DeniedError } from "./admission/denial.ts";
 import { MonitorError } from "./admission/monitors.ts";
 import type { ConnectionOutcome, ConnectionReport } from "./reports.ts";
 
+/** When a client passed the phases of its wait for a target, in milliseconds of the monotonic clock. */
+export interface WakeTimes {
+  /** The lease on the target was requested. */
+  readonly requestedAt: number;
+  /** The lease was granted. */
+  readonly readyAt: number;
+  readonly connectedAt: number;
+  /** The first byte of the client or the target could be relayed. */
+  readonly firstByteAt: number;
+}
+
 /** The result of a served connection. */
 export interface Served {
   /** `relayed` to a target; `served` by the client's own process, or by wakeport itself. */
@@ -13,6 +24,8 @@ export interface Served {
   readonly end: string;
   /** Exit of the client's own process. */
   readonly exit?: Exit;
+  /** Present if the target was not ready at the request. */
+  readonly wake?: WakeTimes;
 }
 
 export class ClientGoneError extends Error {

@@ -25,6 +25,16 @@ export interface ConnectionFacts {
   readonly pid?: number;
 }
 
+/** The phases of a client that waited for a start, besides those of the start itself. In milliseconds. */
+export interface WakePhases {
+  /** From the accept to the request of the target: admission, and the first byte if it is required. */
+  readonly acceptMs: number;
+  /** From ready to the connection with the target. */
+  readonly dialMs: number;
+  /** From there to the first byte of the client or the target. */
+  readonly firstByteMs: number;
+}
+
 /** One closed connection. */
 export interface ConnectionReport extends ConnectionFacts {
   readonly outcome: ConnectionOutcome;
@@ -32,6 +42,7 @@ export interface ConnectionReport extends ConnectionFacts {
   readonly start: "cold" | "warm";
   /** Time from the accept until the client was served; absent if it never was. */
   readonly waitMs?: number;
+  readonly wake?: WakePhases;
   readonly durationMs: number;
   readonly bytesIn: number;
   readonly bytesOut: number;

@@ -198,7 +198,7 @@ const failures: ReadonlySet<ConnectionOutcome> = new Set(["start_failed", "start
 
 function logConnection(log: Logger, report: ConnectionReport): void {
   const { service, client, outcome, start, waitMs, durationMs, bytesIn, bytesOut, end, error } = report;
-  const { pid, exit, reason } = report;
+  const { pid, exit, reason, wake } = report;
   const fields = {
     event: "connection.closed",
     ...connectionFields(report),
@@ -209,6 +209,11 @@ function logConnection(log: Logger, report: ConnectionReport): void {
     ...(exit?.code !== undefined && { exit_code: exit.code }),
     ...(exit?.signal !== undefined && { exit_signal: exit.signal }),
     ...(waitMs !== undefined && { wait_ms: round(waitMs) }),
+    ...(wake && {
+      accept_ms: round(wake.acceptMs),
+      dial_ms: round(wake.dialMs),
+      first_byte_ms: round(wake.firstByteMs),
+    }),
     bytes_in: bytesIn,
     bytes_out: bytesOut,
     ...(end !== undefined && { end }),

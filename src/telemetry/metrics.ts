@@ -14,6 +14,8 @@ import { type Observer, observer } from "./observer.ts";
 
 /** From an unpaused container (10 ms) to a slow start (2 min). */
 const START_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120];
+/** Accept and dial take less than 1 ms on a quiet machine. */
+const PHASE_BUCKETS = [0.001, 0.0025, 0.005, ...START_BUCKETS];
 const CONNECTION_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400];
 const SLEEP_BUCKETS = [0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
 const ENGINE_BUCKETS = [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30];
@@ -103,8 +105,8 @@ export class Metrics {
   );
   readonly #phases = this.#histogram(
     "activation_phase_duration_seconds",
-    "Parts of an activation: the start, then the wait for readiness",
-    START_BUCKETS,
+    "Parts of an activation, in their order: accept, start, readiness, dial, first_byte",
+    PHASE_BUCKETS,
     ["service", "phase"],
   );
   readonly #sleeps = this.#counter(
@@ -189,7 +191,7 @@ export class Metrics {
     this.#waits.zero({ service, start: "cold" });
     for (const outcome of activationOutcomes) this.#activations.inc({ service, outcome }, 0);
     for (const reason of sleepReasons) this.#sleeps.inc({ service, reason, action: actionOf(reason) }, 0);
-    for (const phase of ["start", "readiness"]) this.#phases.zero({ service, phase });
+    for (const phase of ["accept", "start", "readiness", "dial", "first_byte"]) this.#phases.zero({ service, phase });
     for (const histogram of [this.#activationTimes, this.#sleepTimes]) histogram.zero({ service });
   }
 
@@ -205,11 +207,16 @@ export class Metrics {
 
   #observe(): Observer {
     return observer({
-      connection: ({ service, outcome, reason, start, waitMs, durationMs, end }) => {
+      connection: ({ service, outcome, reason, start, waitMs, wake, durationMs, end }) => {
         this.#createSeries(service);
         this.#connections.inc({ service, outcome });
         if (reason !== undefined) this.#denials.inc({ service, reason });
         if (waitMs !== undefined) this.#waits.observe({ service, start }, waitMs / 1000);
+        if (wake !== undefined) {
+          this.#phases.observe({ service, phase: "accept" }, wake.acceptMs / 1000);
+          this.#phases.observe({ service, phase: "dial" }, wake.dialMs / 1000);
+          this.#phases.observe({ service, phase: "first_byte" }, wake.firstByteMs / 1000);
+        }
         const isServed = outcome === "relayed" || outcome === "served";
         if (isServed && end !== "probe") this.#durations.observe({ service }, durationMs / 1000);
       },

@@ -26,6 +26,10 @@ engineTest("a stopped container is woken for the first client", async (lab) => {
   assert.equal(connection?.start, "cold");
   assert.equal(connection.outcome, "relayed");
   assert.equal(connection.bytesIn, "word\n".length);
+  const { acceptMs = -1, dialMs = -1, firstByteMs = -1 } = connection.wake ?? {};
+  assert.ok(acceptMs >= 0 && dialMs >= 0 && firstByteMs >= 0, "a phase is missing");
+  const phasesMs = acceptMs + activation.durationMs + dialMs;
+  assert.ok(phasesMs <= connection.durationMs, `${phasesMs} ms of phases in ${connection.durationMs} ms`);
 });
 
 engineTest("a hundred clients at once cause one start, and are all served", async (lab) => {
@@ -75,6 +79,7 @@ engineTest("a container that was adopted serves at once", async (lab) => {
   await wakeport.greeted("echo");
   await eventually("the connection is reported", () => wakeport.record.connections.length === 1);
   assert.equal(wakeport.record.connections[0]?.start, "warm");
+  assert.equal(wakeport.record.connections[0]?.wake, undefined);
 });
 
 engineTest("a silent connection keeps its target awake; the idle timeout begins at its end", async (lab) => {

@@ -31,8 +31,11 @@ suite("Connection to a target that is asleep", () => {
     assert.equal(client.text, "answer");
 
     const [report] = await listenPort.reported(1);
-    const { waitMs, durationMs, ...rest } = report!;
+    const { waitMs, durationMs, wake, ...rest } = report!;
     assert.ok(waitMs !== undefined && waitMs <= durationMs);
+    const { acceptMs = -1, dialMs = -1, firstByteMs = -1 } = wake ?? {};
+    assert.ok(acceptMs >= 0 && dialMs >= 0 && firstByteMs >= 0);
+    assert.ok(acceptMs + dialMs + firstByteMs <= durationMs);
     assert.deepEqual(rest, {
       service: "web",
       id: 1,

@@ -240,6 +240,17 @@ suite("Metrics", () => {
     }
   });
 
+  test("observes the phases of a client that waited for a start", async () => {
+    const { metrics } = metricsOf();
+    metrics.addService("b", true);
+    const wake = { acceptMs: 1, dialMs: 2, firstByteMs: 3 };
+    metrics.observer.connection({ ...connection, service: "b", wake });
+    for (const [phase, ms] of Object.entries({ accept: 1, dial: 2, first_byte: 3, start: 0, readiness: 0 })) {
+      const sum = `wakeport_activation_phase_duration_seconds_sum{service="b",phase="${phase}"}`;
+      assert.ok(Math.abs(((await seriesValue(metrics, sum)) ?? -1) - ms / 1_000) < 1e-9, phase);
+    }
+  });
+
   test("promtool accepts the metrics", async (t) => {
     if (spawnSync("promtool", ["--version"]).error !== undefined) {
       t.skip("promtool is not installed: test/engine/tools brings it");

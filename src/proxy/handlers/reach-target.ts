@@ -29,6 +29,8 @@ export interface TargetPort {
 export interface ReachedTarget {
   readonly upstream: net.Socket;
   readonly lease: Lease;
+  /** When the lease was granted, on the monotonic clock in milliseconds. */
+  readonly readyAt: number;
   /** Rest of the wait in milliseconds. */
   readonly leftMs: number;
 }
@@ -52,8 +54,9 @@ export async function reachTarget(
   return await retryWhenLost({
     acquire: () => activator.acquireNow(CLIENT, leaseClient) ?? activator.acquire(waiting.signal, CLIENT, leaseClient),
     use: async (lease) => {
+      const readyAt = performance.now();
       const upstream = await connect({ target, client, lease, deadline, waiting: new AnySignal(waiting, lease) });
-      return { upstream, lease, leftMs: deadline.leftMs };
+      return { upstream, lease, readyAt, leftMs: deadline.leftMs };
     },
     gone: client,
     deadline,

@@ -12,7 +12,7 @@ import type { RelayEnd, Relayer } from "../../net/relay.ts";
 import type { ControlConnection, DataPorts } from "../data-ports.ts";
 import { firstByte } from "../first-byte.ts";
 import { firstTraffic } from "../first-traffic.ts";
-import type { Served } from "../outcome.ts";
+import type { Served, WakeTimes } from "../outcome.ts";
 import type { HeldClient, Progress, Protocol } from "../protocols/protocol.ts";
 import type { Client, Handler } from "./handler.ts";
 import { type ReachedTarget, reachTarget, type TargetPort } from "./reach-target.ts";
@@ -33,6 +33,7 @@ interface Loss {
 interface Begun {
   readonly end: Promise<RelayEnd>;
   readonly lease: Lease;
+  readonly wake: WakeTimes | undefined;
   /** Both are disposed at the end. */
   readonly held: Disposable;
   readonly heldClient: HeldClient;
@@ -99,7 +100,9 @@ export class TargetHandler implements Handler {
     using resources = new DisposableStack();
     const heldClient = resources.use(this.#options.protocol.hold({ socket, signal, progress: this.#progress }));
     client.held(heldClient);
-    const { upstream, lease, leftMs } = await this.#reach(client, lost);
+    const { isCold } = this;
+    const requestedAt = performance.now();
+    const { upstream, lease, readyAt, leftMs } = await this.#reach(client, lost);
     const connectedAt = performance.now();
     const control = this.#join(client, upstream, lease);
     const held = control ?? lease;
@@ -123,6 +126,7 @@ export class TargetHandler implements Handler {
         return { error: exited, leftMs: leftMs + performance.now() - connectedAt };
       }
     }
+    const firstByteAt = performance.now();
     const end = heldClient.relay({
       client: socket,
       peer: client.peer,
@@ -134,7 +138,8 @@ export class TargetHandler implements Handler {
     });
     // Nothing is disposed yet.
     resources.move();
-    return { end, lease, held, heldClient };
+    const wake = isCold ? { requestedAt, readyAt, connectedAt, firstByteAt } : undefined;
+    return { end, lease, wake, held, heldClient };
   }
 
   async #reach(client: Client, lost: Loss | undefined): Promise<ReachedTarget> {
@@ -162,13 +167,13 @@ export class TargetHandler implements Handler {
 async function relayed(begun: Begun, meters: Client["meters"]): Promise<Served> {
   // A `using` declaration would keep a list of its own for each quiet connection.
   try {
-    const { lease } = begun;
+    const { lease, wake } = begun;
     const end = await begun.end;
     const hasNoAnswer = meters[0]?.out === 0;
     const isLost = end === "upstream_reset" || end === "target_gone";
     const exited = lease.isUntried && hasNoAnswer && isLost ? await exitOf(lease) : undefined;
     if (exited !== undefined) throw exited;
-    return { outcome: "relayed", end };
+    return { outcome: "relayed", end, ...(wake && { wake }) };
   } finally {
     begun.held[Symbol.dispose]();
     begun.heldClient[Symbol.dispose]();
