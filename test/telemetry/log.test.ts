@@ -362,6 +362,14 @@ suite("isPretty()", () => {
 });
 
 suite("openLog()", () => {
+  test("writes a line although no other line follows and the log stays open", async () => {
+    const child = program("json", 'log.info({ event: "x" }, "line"); await new Promise((r) => setTimeout(r, 20_000));');
+    const [line] = await once(child.stdout, "data");
+    assert.equal(JSON.parse(String(line)).msg, "line");
+    child.kill();
+    await once(child, "exit");
+  });
+
   test("close() waits until all lines are written", async () => {
     const child = program("json", 'for (let i = 0; i < 5_000; i += 1) log.info({ event: "x", i }, "line");');
     const lines = (await text(child.stdout)).trimEnd().split("\n");
