@@ -81,7 +81,9 @@ export class PosixSpawner implements Spawner {
     const env = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
     rejectNul([file, argv0 ?? "", ...args, ...env, cwd ?? ""]);
     const fds = streams.map(({ fd }) => fd);
-    const call = { argv: [argv0 ?? file, ...args], env, cwd, descriptors: fds, closed: this.#inherited };
+    // This process may have closed one of them, and then a stream may have its number.
+    const closed = this.#inherited.filter((fd) => !fds.includes(fd));
+    const call = { argv: [argv0 ?? file, ...args], env, cwd, descriptors: fds, closed };
     using _start = this.#starts.tryAcquire() ?? (await this.#starts.acquire(never));
     const changed = fds.filter((fd) => fd !== undefined).filter((fd) => this.#descriptors.makeBlocking(fd));
     const result = await this.#spawnFirst(pathsOf(file, variables["PATH"]), call);

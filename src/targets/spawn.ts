@@ -57,7 +57,9 @@ export class Launcher {
     this.#spawnable ??= spawnable(this.#program, find);
     if (!this.#isAccountProven || this.#spawnerFor(false) === this.#spawnerFor(true)) return this.#spawnable;
     if (this.#withSetpriv === undefined) {
-      this.#withSetpriv = hasSetpriv() ? spawnable(this.#program, find, false) : null;
+      // Behind setpriv, only bash could set argv[0]. Not each system has it, and it takes longer than a fork.
+      const canWrap = this.#program.argv0 === undefined && hasSetpriv();
+      this.#withSetpriv = canWrap ? spawnable(this.#program, find, false) : null;
     }
     return this.#withSetpriv ?? this.#spawnable;
   }

@@ -144,6 +144,18 @@ for (const [name, spawnerFor] of [
       assert.deepEqual(next, [first, first]);
     });
 
+    test("has the same argv[0] at its next start as another user, without bash", asRoot, async () => {
+      const command: Program["command"] = ["/bin/sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline"];
+      const launcher = new Launcher({ command, env, account: nobody, argv0: "in.ftpd" }, (setsAccount) => {
+        return setsAccount ? node : { spawn: () => assert.fail("started through bash") };
+      });
+      for (const _start of [1, 2]) {
+        const child = await launcher.launch(["ignore", "pipe", "ignore"]);
+        assert.match(await text(child.stdout!), /^in\.ftpd -c/);
+        assert.deepEqual(await child.exited, { code: 0 });
+      }
+    });
+
     test("has the given groups", asRoot, async () => {
       const status = await statusWith({ account: { ...nobody, groups: [4, 24] } });
       assert.equal(status.get("Groups"), "4 24 ");

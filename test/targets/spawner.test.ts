@@ -226,6 +226,18 @@ for (const [name, spawner] of spawners) {
   });
 }
 
+suite("posix_spawn", () => {
+  test("starts programs after this process has closed a descriptor that it inherited", async () => {
+    const inherited = loadLibc().find("int dup(int)")(0);
+    const spawner = new PosixSpawner(loadLibc());
+    closeSync(inherited);
+    const child = await spawner.spawn({ file: "/bin/cat", args: [], env, stdio: ["pipe", "pipe", "pipe"] });
+    child.stdin?.end("input");
+    assert.equal(await text(child.stdout!), "input");
+    assert.deepEqual(await child.exited, { code: 0 });
+  });
+});
+
 suite("a program that posix_spawn cannot start", () => {
   test("leaves the connection as it was, and no descriptor", async () => {
     await using connection = await accepted();
