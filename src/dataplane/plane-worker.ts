@@ -4,10 +4,12 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { messageOf } from "../errors.ts";
 import { type Command, type EarlyMessage, encode } from "./commands.ts";
 import { loadSyscalls, type Syscalls } from "./syscalls.ts";
-import { type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
+import { controls, type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
 /** Pause before a command is written again to a full pipe. */
 const RETRY_MS = 1;
+/** Limit of the wait for a worker that still starts at the exit of the process. */
+const START_MS = 2_000;
 /** Limit of the wait for the resets at the exit of the process. */
 const STOP_MS = 1_000;
 /** Without limits, Node reserves three times the memory for the heap of a thread. */
@@ -24,7 +26,7 @@ export interface PlaneWorkerOptions extends Omit<WorkerOptions, "control" | "por
 
 export class PlaneWorker {
   readonly #options: PlaneWorkerOptions;
-  readonly #control = new Int32Array(new SharedArrayBuffer(4));
+  readonly #control = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
   readonly #early: MessagePort;
   readonly #worker: Worker;
   readonly #exited = Promise.withResolvers<void>();
@@ -72,11 +74,16 @@ export class PlaneWorker {
 
   /**
    * Blocks until the worker has reset its connections, for the exit of the process. Node waits for a worker at the exit,
-   * but cannot interrupt epoll_wait, and runs no more code of the worker after it.
+   * but cannot interrupt epoll_wait, and runs no more code of the worker after it. It aborts the process if the worker is
+   * loading koffi.
    */
   stop(): void {
     this.#requestStop();
-    if (this.#commands >= 0) Atomics.wait(this.#control, 0, workerStates.stopping, STOP_MS);
+    Atomics.wait(this.#control, controls.commands, 0, START_MS);
+    const commands = Atomics.load(this.#control, controls.commands);
+    if (commands <= 0) return;
+    if (this.#commands < 0) wake(commands);
+    Atomics.wait(this.#control, controls.state, workerStates.stopping, STOP_MS);
   }
 
   /** Resets all connections of the worker, and waits for its end. */
@@ -88,7 +95,7 @@ export class PlaneWorker {
 
   #requestStop(): void {
     this.#isOver = true;
-    Atomics.compareExchange(this.#control, 0, workerStates.running, workerStates.stopping);
+    Atomics.compareExchange(this.#control, controls.state, workerStates.running, workerStates.stopping);
     // A full pipe wakes the worker as well.
     if (this.#commands >= 0) this.#write(encode({ kind: "stop" }));
   }
@@ -100,7 +107,7 @@ export class PlaneWorker {
       this.#syscalls = loadSyscalls();
       this.#commands = message.commands;
     } catch (error) {
-      Atomics.store(this.#control, 0, workerStates.stopping);
+      Atomics.store(this.#control, controls.state, workerStates.stopping);
       writeSync(message.commands, encode({ kind: "stop" }));
       return this.#fail(messageOf(error));
     }
@@ -115,6 +122,7 @@ export class PlaneWorker {
 
   #onExit(): void {
     this.#commands = -1;
+    Atomics.store(this.#control, controls.commands, -1);
     this.#early.close();
     this.#exited.resolve();
     if (this.#isOver) return;
@@ -133,6 +141,15 @@ export class PlaneWorker {
   /** @returns false if the pipe is full */
   #write(record: Buffer): boolean {
     return this.#commands < 0 || this.#syscalls!.write(this.#commands, record, record.length) === record.length;
+  }
+}
+
+/** Wakes a worker whose message with this descriptor was not received. */
+function wake(commands: number): void {
+  try {
+    writeSync(commands, encode({ kind: "stop" }));
+  } catch {
+    // It has ended, and closed the descriptor.
   }
 }
 

@@ -4,12 +4,20 @@ import type { MessagePort } from "node:worker_threads";
 export interface WorkerOptions {
   /** Received bytes of each slot, from the client and from the upstream. Written by the worker after an `add`. */
   readonly counts: Float64Array;
-  /** Contains a value of `workerStates`. */
+  /** See `controls`. */
   readonly control: Int32Array;
   /** Early bytes. */
   readonly port: MessagePort;
   readonly maxPipes: number;
 }
+
+/** Indexes of the numbers in `control`. */
+export const controls = {
+  /** A value of `workerStates`. */
+  state: 0,
+  /** 0 while the worker starts; then the descriptor that takes its commands, or -1 without one. */
+  commands: 1,
+} as const;
 
 /** Main sets `stopping`; the worker then sets `stopped`, when its connections are reset. */
 export const workerStates = { running: 0, stopping: 1, stopped: 2 } as const;

@@ -10,7 +10,7 @@ import { Core } from "./core.ts";
 import type { Pair } from "./pair.ts";
 import { dataPlaneProblem } from "./self-test.ts";
 import { type DescriptorPair, loadSyscalls, type Syscalls } from "./syscalls.ts";
-import { type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
+import { controls, type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
 /** Records that are read at a time. */
 const MAX_RECORDS = 256;
@@ -40,15 +40,20 @@ class WorkerLoop {
     this.#core.watch(commands.read, () => this.#readCommands());
   }
 
+  /** The descriptor that takes commands. */
+  get commands(): number {
+    return this.#commands.write;
+  }
+
   /** Returns when the main thread has stopped the worker. */
   run(): void {
-    while (Atomics.load(control, 0) === workerStates.running) {
+    while (Atomics.load(control, controls.state) === workerStates.running) {
       this.#core.turn();
       if (this.#ends.length > 0) this.#reportEnds();
     }
     this.#core.close();
-    Atomics.store(control, 0, workerStates.stopped);
-    Atomics.notify(control, 0);
+    Atomics.store(control, controls.state, workerStates.stopped);
+    Atomics.notify(control, controls.state);
     this.#reportEnds();
     this.#syscalls.close(this.#commands.read);
     this.#syscalls.close(this.#commands.write);
@@ -122,4 +127,8 @@ function start(): WorkerLoop | undefined {
   }
 }
 
-start()?.run();
+const loop = start();
+// The message with the descriptor is not received at the exit of the process.
+Atomics.store(control, controls.commands, loop?.commands ?? -1);
+Atomics.notify(control, controls.commands);
+loop?.run();

@@ -283,7 +283,10 @@ suite("a process with a data plane", () => {
 
   /** Runs the process in one of its ways. Its limit ends a process that hangs. */
   async function run(way: string, act?: (pid: number) => void) {
-    const child = spawn(process.execPath, [program, way], { stdio: ["ignore", "pipe", "pipe"], timeout: 20_000 });
+    const child = spawn(process.execPath, [program, ...way.split(" ")], {
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: 20_000,
+    });
     let output = "";
     child.stdout.on("data", (text: Buffer) => {
       output += text.toString();
@@ -298,6 +301,11 @@ suite("a process with a data plane", () => {
 
   test("exits at once by process.exit()", async () => {
     assert.deepEqual(await run("exit"), { code: 3, signal: null, output: "up\n" });
+  });
+
+  test("exits at any moment of the start of its thread", async () => {
+    const results = await Promise.all([0, 50, 200, 2_000].map((ms) => run(`early ${ms}`)));
+    for (const result of results) assert.deepEqual(result, { code: 3, signal: null, output: "" });
   });
 
   test("exits with an uncaught error", async () => {

@@ -1,9 +1,10 @@
 /**
  * A process with a data plane that relays one connection, and ends in the way of its argument:
  *
- *   node plane-process.ts exit | throw | wait | lose
+ *   node plane-process.ts exit | throw | wait | lose | early MS
  *
- * Prints the state of the data plane when the connection is in it. `lose` ends the worker, as a defect would.
+ * Prints the state of the data plane when the connection is in it. `lose` ends the worker, as a defect would. `early`
+ * exits before it has received a message of the worker, after MS milliseconds.
  */
 import { once } from "node:events";
 import { readdirSync, readFileSync, writeSync } from "node:fs";
@@ -41,6 +42,12 @@ const plane = new DataPlane({
   },
 });
 process.on("exit", () => plane.stop());
+if (process.argv[2] === "early") {
+  plane.prepare();
+  const until = performance.now() + Number(process.argv[3]);
+  while (performance.now() < until);
+  process.exit(3);
+}
 await plane.ready();
 const [client, upstream] = [await pair(), await pair()];
 void plane.relay({
