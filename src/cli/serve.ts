@@ -6,7 +6,7 @@ import { printableJson } from "../net/escape.ts";
 import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
 import { isJson, isPretty, type Log, openLog } from "../telemetry/log.ts";
 import { logObserver } from "../telemetry/log-messages.ts";
-import type { Observer } from "../telemetry/observer.ts";
+import { fanOut, type Observer, observer } from "../telemetry/observer.ts";
 import { type XinetdTarget, xinetdObserver } from "../telemetry/xinetd-log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
 import { formatPlan } from "./check/plan.ts";
@@ -14,7 +14,7 @@ import type { Context } from "./command.ts";
 
 /** Deadline for the engine's first answer before the plan is printed. */
 const ENGINE_ANSWER_MS = 2_000;
-/** Time from the start to the collection of its garbage, in milliseconds. */
+/** Time from the start, or from the sleep of the last target, to the collection of garbage, in milliseconds. */
 const COLLECT_AFTER_MS = 1_000;
 
 interface ServeOptions {
@@ -38,7 +38,13 @@ export async function serve(config: Config, context: Context, options: ServeOpti
 async function serveWith(config: Config, log: Log, context: Context, { read, hint }: ServeOptions): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
   const build = { version, revision, nodeVersion };
-  using throttled = new ThrottledDenials(observerOf(config, log, (service) => daemon.targetOf(service)));
+  let collection: NodeJS.Timeout | undefined;
+  const collectLater = (): void => {
+    clearTimeout(collection);
+    collection = setTimeout(() => daemon.areTargetsAsleep && collectGarbage(), COLLECT_AFTER_MS);
+  };
+  const logging = observerOf(config, log, (service) => daemon.targetOf(service));
+  using throttled = new ThrottledDenials(fanOut(logging, observer({ sleep: collectLater })));
   const daemon: Daemon = new Daemon({ ...context, config, build, observer: throttled.observer });
   context.atExit(() => daemon.kill());
   const started = Promise.withResolvers<void>();
@@ -65,7 +71,7 @@ async function serveWith(config: Config, log: Log, context: Context, { read, hin
   announce(daemon, config, log, context);
   if (hint !== undefined) context.printError(hint);
   started.resolve();
-  const collection = setTimeout(collectGarbage, COLLECT_AFTER_MS);
+  collectLater();
 
   await aborted(shutdown);
   clearTimeout(collection);

@@ -90,7 +90,7 @@ export class Daemon {
     });
     this.#sharedAdmission = sharedAdmission(slots);
     this.#engine = needsEngine(config)
-      ? createEngine(config, options, this.#observer, () => this.#targets.areAsleep)
+      ? createEngine(config, options, this.#observer, () => this.areTargetsAsleep)
       : undefined;
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
@@ -220,6 +220,11 @@ export class Daemon {
         return serviceStatus(service, describeTarget(service.target), live?.status);
       }),
     };
+  }
+
+  /** Whether no target runs, starts or stops. */
+  get areTargetsAsleep(): boolean {
+    return this.#targets.areAsleep;
   }
 
   /** Returns the target of a running service. */
