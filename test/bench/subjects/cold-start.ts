@@ -1,10 +1,12 @@
 /**
  * Cold start of a container, connect to first byte, beside the least that it could cost: the engine's own start call,
- * then a dial loop every millisecond.
+ * then a dial loop every millisecond. The addresses are fixed, so the control needs no inspection. All requests to the
+ * engine pass through one proxy, which counts the inspections of each wake.
  */
 import net from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import Dockerode from "dockerode";
+import { CountingProxy } from "../../support/engine/counting-proxy.ts";
 import { freePort } from "../../support/free-port.ts";
 import { type Checkout, checkouts } from "../checkouts.ts";
 import { Container } from "../container.ts";
@@ -21,6 +23,7 @@ export const coldStart: Subject = {
   metrics: [
     { name: "ms", title: "ms", digits: 1 },
     { name: "addedMs", title: "ms above direct", digits: 1 },
+    { name: "inspections", title: "inspections until the first byte", digits: 0 },
   ],
   references: [],
   isIsolated: false,
@@ -29,22 +32,62 @@ export const coldStart: Subject = {
   async open(owned): Promise<Field> {
     const missing = await missingEngine();
     if (missing !== undefined) return { contestants: [], missing: [`all: no ${missing}`] };
-    const contestants = [await direct(owned)];
-    for (const checkout of checkouts) contestants.push(await throughWakeport(checkout, owned));
+    const proxy = owned.use(await CountingProxy.open());
+    const network = owned.use(await Subnet.create(new Dockerode()));
+    const contestants = [await direct({ owned, proxy, network })];
+    for (const checkout of checkouts) contestants.push(await throughWakeport(checkout, { owned, proxy, network }));
     return { contestants, missing: [] };
   },
 };
 
-async function direct(owned: AsyncDisposableStack): Promise<Contestant> {
-  const docker = new Dockerode();
-  const container = owned.use(
-    await Container.createNode(`wakeport-bench-cold-${await freePort()}`, greeter, ["--init"]),
-  );
+interface Parts {
+  readonly owned: AsyncDisposableStack;
+  readonly proxy: CountingProxy;
+  readonly network: Subnet;
+}
+
+/** A network whose addresses are chosen here. */
+class Subnet implements AsyncDisposable {
+  readonly name: string;
+  readonly #network: Dockerode.Network;
+  readonly #base: string;
+  #hosts = 10;
+
+  private constructor(name: string, network: Dockerode.Network, base: string) {
+    this.name = name;
+    this.#network = network;
+    this.#base = base;
+  }
+
+  static async create(docker: Dockerode): Promise<Subnet> {
+    const Name = `wakeport-bench-cold-${await freePort()}`;
+    const base = `10.${100 + Math.floor(Math.random() * 100)}.${Math.floor(Math.random() * 250)}`;
+    const IPAM = { Driver: "default", Config: [{ Subnet: `${base}.0/24` }] };
+    const network = await docker.createNetwork({ Name, Labels: { "wakeport-test": "bench" }, IPAM });
+    return new Subnet(Name, network, base);
+  }
+
+  /** Returns another address, and the options of a container that has it. */
+  next(): { readonly address: string; readonly options: readonly string[] } {
+    this.#hosts += 1;
+    const address = `${this.#base}.${this.#hosts}`;
+    return { address, options: ["--init", "--network", this.name, "--ip", address] };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#network.remove();
+  }
+}
+
+async function direct({ owned, proxy, network }: Parts): Promise<Contestant> {
+  const docker = new Dockerode({ socketPath: proxy.socketPath });
+  const { address, options } = network.next();
+  const name = `wakeport-bench-cold-${await freePort()}`;
+  const container = owned.use(await Container.createNode(name, greeter, options));
   const measure = async () => {
     const began = performance.now();
     await docker.getContainer(container.name).start();
-    const { NetworkSettings } = await docker.getContainer(container.name).inspect();
-    await firstByteInLoop(NetworkSettings.Networks["bridge"]?.IPAddress ?? "");
+    await firstByteInLoop(address);
     const ms = performance.now() - began;
     await container.stop();
     return { ms };
@@ -52,19 +95,23 @@ async function direct(owned: AsyncDisposableStack): Promise<Contestant> {
   return { name: "direct", measure };
 }
 
-async function throughWakeport(checkout: Checkout, owned: AsyncDisposableStack): Promise<Contestant> {
+async function throughWakeport(checkout: Checkout, { owned, proxy, network }: Parts): Promise<Contestant> {
   const port = await freePort();
-  const { name } = owned.use(await Container.createNode(`wakeport-bench-cold-${port}`, greeter, ["--init"]));
+  const { options } = network.next();
+  const { name } = owned.use(await Container.createNode(`wakeport-bench-cold-${port}`, greeter, options));
   const yaml = `  cold: { ports: ["127.0.0.1:${port}:${PORT}"], container: ${name}, idle_timeout: 100ms }\n`;
-  const wakeport = owned.use(await Wakeport.start(yaml, { checkout }));
+  const sections = `docker: { host: "${proxy.host}" }\n`;
+  const wakeport = owned.use(await Wakeport.start(yaml, { checkout, sections }));
   let starts = 0;
   const measure = async () => {
+    const before = proxy.requests.length;
     const began = performance.now();
     await firstByte("127.0.0.1", port);
     const ms = performance.now() - began;
+    const inspections = proxy.requests.slice(before).filter((one) => one === `GET /containers/${name}/json`).length;
     starts += 1;
     await asleep(wakeport, starts);
-    return { ms };
+    return { ms, inspections };
   };
   return { name: checkout.name, measure };
 }

@@ -22,7 +22,7 @@ export class CountingProxy implements AsyncDisposable {
 
   static async open(): Promise<CountingProxy> {
     const proxy = new CountingProxy(await mkdtemp(path.join(tmpdir(), "wakeport-test-")));
-    proxy.#server.listen(proxy.#socketPath);
+    proxy.#server.listen(proxy.socketPath);
     await once(proxy.#server, "listening");
     return proxy;
   }
@@ -34,7 +34,7 @@ export class CountingProxy implements AsyncDisposable {
 
   /** The value for `docker.host`. */
   get host(): string {
-    return `unix://${this.#socketPath}`;
+    return `unix://${this.socketPath}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -45,7 +45,7 @@ export class CountingProxy implements AsyncDisposable {
     await rm(this.#folder, { recursive: true });
   }
 
-  get #socketPath(): string {
+  get socketPath(): string {
     return path.join(this.#folder, "docker.sock");
   }
 
