@@ -12,7 +12,7 @@ const MAX_POLL_MS = 100;
  * Resolves when the peer has acknowledged all written bytes and the FIN, or the socket is closed; without /proc/net, when
  * the kernel has them. Never rejects.
  *
- * @param onProgress called at the first poll, and when the peer has acknowledged some of the bytes since
+ * @param onProgress called when the peer has acknowledged some of them since the last poll
  */
 export async function delivered(socket: net.Socket, onProgress: () => void): Promise<void> {
   const { localAddress = "", localPort, remotePort } = socket;
@@ -24,7 +24,7 @@ export async function delivered(socket: net.Socket, onProgress: () => void): Pro
     const queued = sendQueueOf(await readShared(table), localPort, remotePort) + socket.writableLength;
     if (queued === 0 && !isShuttingDown(socket)) return;
     if (queued < left) {
-      onProgress();
+      if (left !== Number.POSITIVE_INFINITY) onProgress();
       pollMs = MIN_POLL_MS;
       left = queued;
     }
