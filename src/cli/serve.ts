@@ -28,6 +28,7 @@ interface ServeOptions {
 export async function serve(config: Config, context: Context, options: ServeOptions): Promise<void> {
   const { isTerminal, pid } = context;
   const opened = await openLog({ ...config.log, isTerminal, pid });
+  context.atExit(() => opened.writeNow());
   try {
     await serveWith(config, opened.log, context, options);
   } finally {

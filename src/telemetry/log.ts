@@ -1,5 +1,5 @@
 /** The output of the log: one line per event, as JSON, as text for people, or in xinetd's format. */
-import { constants, fstatSync, openSync } from "node:fs";
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import pino from "pino";
 import { within } from "../async/wait.ts";
 import type { LogFormat, LogLevel } from "../config/config.ts";
@@ -10,6 +10,8 @@ export type Log = pino.Logger;
 
 export interface OpenLog {
   readonly log: Log;
+  /** Writes the collected events at once, as many as the reader takes: for the exit of the process. */
+  writeNow(): void;
   /** Waits at most 1 s until all events are written. */
   close(): Promise<void>;
 }
@@ -51,7 +53,8 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const output = pino.destination({ dest: standardOutput(), sync: false, maxLength: MAX_BACKLOG });
+  const descriptor = standardOutput();
+  const output = pino.destination({ dest: descriptor, sync: false, maxLength: MAX_BACKLOG });
   output.on("error", () => {});
   // pino calls this at exit, and it does not return if the reader is gone. `close` waits instead.
   output.flushSync = () => {};
@@ -67,7 +70,7 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     output.end();
     await within(CLOSE_MS, "the end of the log", ended).catch(() => {});
   };
-  return { log, close };
+  return { log, writeNow: () => batch.writeNow(descriptor), close };
 }
 
 /** A pipe is opened again without blocking: Node cannot exit while a write waits for a reader. */
@@ -97,12 +100,25 @@ class Batch implements pino.DestinationStream {
   }
 
   flush(): void {
+    const text = this.#take();
+    if (text !== "") this.#output.write(text);
+  }
+
+  /** Writes to a descriptor, as many lines as it takes without a wait. */
+  writeNow(fd: number): void {
+    try {
+      writeSync(fd, this.#take());
+    } catch {
+      // The reader is gone or slow.
+    }
+  }
+
+  #take(): string {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#text === "") return;
     const text = this.#text;
     this.#text = "";
-    this.#output.write(text);
+    return text;
   }
 }
 

@@ -370,6 +370,13 @@ suite("openLog()", () => {
     await once(child, "exit");
   });
 
+  test("writeNow() writes the last lines before an exit, and does not wait for a reader", async () => {
+    const child = program("json", 'log.info("one"); log.info("last"); writeNow(); process.exit(3);');
+    assert.match(await text(child.stdout), /"one".*\n.*"last"/);
+    const unread = program("json", 'for (let i = 0; i < 9_000; i += 1) log.info("x"); writeNow(); process.exit(3);');
+    assert.equal((await once(unread, "exit"))[0], 3);
+  });
+
   test("close() waits until all lines are written", async () => {
     const child = program("json", 'for (let i = 0; i < 5_000; i += 1) log.info({ event: "x", i }, "line");');
     const lines = (await text(child.stdout)).trimEnd().split("\n");
@@ -444,7 +451,7 @@ function program(format: string, work: string, stdout: number | "pipe" = "pipe")
     import { openLog } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log.ts"))};
     import { logObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/log-messages.ts"))};
     import { xinetdObserver } from ${JSON.stringify(import.meta.resolve("../../src/telemetry/xinetd-log.ts"))};
-    const { log, close } = await openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
+    const { log, writeNow, close } = await openLog({ level: "info", format: "${format}", isTerminal: false, pid: 7847 });
     const observer = xinetdObserver(log, () => ({ kind: "container" }), logObserver(log));
     ${work}
     await close();
