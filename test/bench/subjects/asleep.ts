@@ -23,9 +23,9 @@ const START_MS = 30_000;
 const SETTLE_MS = 10_000;
 /** Wake-ups are counted over at least this time, because some timers run once in 10 s. */
 const WINDOW_MS = 30_000;
-/** From a listener to the port of its target, on which nothing listens. */
 /** As in bin/wakeport and the image. */
 const FLAGS = ["--disable-sigusr1", "--max-semi-space-size=4", "--expose-gc"];
+/** From a listener to the port of its target, on which nothing listens. */
 const TARGET_OFFSET = 30_000;
 const MINUTE_MS = 60_000;
 const BARE = 'require("net").createServer().listen(0, "127.0.0.1", () => console.log("ready"))';
