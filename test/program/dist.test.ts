@@ -60,11 +60,11 @@ suite("dist/", () => {
   });
 
   test("serves, and rarely wakes the processor while all targets sleep", async (t) => {
-    const [port, admin] = [await freePort(), await freePort()];
+    const [port, target, admin] = [await freePort(), await freePort(), await freePort()];
     const file = path.join(folder, "serve.yaml");
-    const command = JSON.stringify([process.execPath, path.join(dist, "demo/lines.js"), `${port + 1}`]);
+    const command = JSON.stringify([process.execPath, path.join(dist, "demo/lines.js"), `${target}`]);
     const services = [
-      `lines: { ports: ["127.0.0.1:${port}"], process: { command: ${command}, listen: "127.0.0.1:${port + 1}" } }`,
+      `lines: { ports: ["127.0.0.1:${port}"], process: { command: ${command}, listen: "127.0.0.1:${target}" } }`,
       `echo: { ports: ["127.0.0.1:${await freePort()}"], builtin: echo }`,
     ];
     await writeFile(file, `admin: { listen: "127.0.0.1:${admin}" }\nservices: { ${services.join(", ")} }\n`);
