@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import { loadLibc } from "../ffi/libc.ts";
 
-export const { EAGAIN, EBADF, ENOMEM } = constants.errno;
+export const { EAGAIN } = constants.errno;
 const { EINTR } = constants.errno;
 
 const AF_UNIX = 1;
