@@ -31,7 +31,7 @@ export interface ServiceStatus {
   readonly ports: readonly PortStatus[];
   readonly connections: number;
   readonly waiting: number;
-  /** Forwarding by the kernel; absent without `relay: kernel`. */
+  /** Forwarding by the kernel; absent if the service is never forwarded. */
   readonly kernel_route?: KernelRouteStatus;
   /** The parts of `ready` that do not hold yet; only while the target is starting. */
   readonly pending?: readonly string[];

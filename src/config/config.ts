@@ -73,7 +73,7 @@ export interface Service {
   /** Absent: that of the container, or 10 s for a process. */
   readonly stopGraceMs?: number;
   readonly releasePace: number;
-  /** How the bytes of its connections are forwarded. "kernel" also applies to UDP, other values to TCP only. */
+  /** How the bytes of its clients are forwarded. Rules of the kernel also apply to UDP, the rest to TCP only. */
   readonly relay: RelayMode;
   /** The protocol of its clients. */
   readonly protocol: ProtocolName;
@@ -188,7 +188,10 @@ export type DirectSpec =
 export const protocolNames = ["raw", "ftp", "smtp", "ssh", "mysql", "redis", "postgres", "http"] as const;
 export type ProtocolName = (typeof protocolNames)[number];
 
-/** `splice`: by the data plane; `node`: by Node's streams; `auto`: by the data plane if it works here. */
+/**
+ * `splice`: by the data plane; `node`: by Node's streams; `kernel`: by rules of the kernel. `auto`: containers as `kernel`
+ * if that is permitted. If `kernel` or `splice` is not possible, the next of `kernel`, `splice`, `node` applies.
+ */
 export const relayModes = ["auto", "splice", "node", "kernel"] as const;
 export type RelayMode = (typeof relayModes)[number];
 

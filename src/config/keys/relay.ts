@@ -7,7 +7,7 @@ export const relayKeys = {
   relay: key(z.enum(relayModes), {
     default: "auto",
     description:
-      "What forwards the bytes of connections: `splice`, the kernel; `node`, the program; `kernel`, rules of the kernel without wakeport (docs/kernel-route.md); `auto`, the best that works",
+      "How bytes are forwarded: `kernel`, by rules of the kernel, without wakeport (docs/kernel-route.md); `splice`, by a thread with splice(2); `node`, by Node's streams; `auto`, by the first of these that is possible, `kernel` for containers only",
     targets: ["container", "process", "forward"],
     needs: "ports",
     label: true,
