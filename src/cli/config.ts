@@ -15,7 +15,7 @@ const ADMIN_LISTEN = "127.0.0.1:9464";
 export async function configOf(options: Options, context: Context): Promise<Config> {
   const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
   const file = typeof named === "string" ? named : undefined;
-  return readConfig(file, parseContext(context), context.execPath);
+  return readConfig(file, parseContext(context), context.execPath, context.shutdown);
 }
 
 /**

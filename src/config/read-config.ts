@@ -32,6 +32,8 @@ export type ReadAnswer =
 
 /** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer takes forever. */
 const READ_MS = 30_000;
+/** The same limit after the signal to end. */
+const END_MS = 1_000;
 /** Names of descriptors of this process: the child has others. */
 const OWN_DESCRIPTOR = /^\/(dev\/(stdin|fd\/)|proc\/)/;
 const PROGRAM = path.join(import.meta.dirname, `reader${path.extname(import.meta.filename)}`);
@@ -41,11 +43,17 @@ const PROGRAM = path.join(import.meta.dirname, `reader${path.extname(import.meta
  * (`/dev/stdin`), no child can be started or the child ends without an answer, as at a limit of processes or descriptors.
  *
  * @param execPath the path of Node
+ * @param end aborted if the configuration is no longer needed; it may still be read within 1 s
  * @throws NoConfigError if none exists, ConfigError if the file is unreadable or invalid
  */
-export async function readConfig(file: string | undefined, context: ParseContext, execPath: string): Promise<Config> {
+export async function readConfig(
+  file: string | undefined,
+  context: ParseContext,
+  execPath: string,
+  end: AbortSignal,
+): Promise<Config> {
   const isOwn = file !== undefined && OWN_DESCRIPTOR.test(file);
-  const answer = isOwn ? undefined : await readInChild({ file, context }, execPath);
+  const answer = isOwn ? undefined : await readInChild({ file, context }, execPath, end);
   if (answer === undefined) return readHere(file, context);
   if ("missing" in answer) throw new NoConfigError(answer.missing);
   if ("config" in answer) return answer.config;
@@ -61,8 +69,8 @@ async function readHere(file: string | undefined, context: ParseContext): Promis
   return loadConfig(file, context);
 }
 
-/** Returns undefined if there is no answer. @throws ConfigError if the deadline is over */
-async function readInChild(request: ReadRequest, execPath: string): Promise<ReadAnswer | undefined> {
+/** Returns undefined if there is no answer. @throws ConfigError if the deadline is over, or there is no answer before the end */
+async function readInChild(request: ReadRequest, execPath: string, end: AbortSignal): Promise<ReadAnswer | undefined> {
   const child = spawn(execPath, ["--disable-sigusr1", PROGRAM], { stdio: ["pipe", "pipe", "ignore"] });
   const closed = once(child, "close").then(
     ([status]: unknown[]) => status,
@@ -70,7 +78,14 @@ async function readInChild(request: ReadRequest, execPath: string): Promise<Read
   );
   // Without a free descriptor there are no pipes, against the types of Node.
   if ((child.stdout as Readable | undefined) === undefined) return void (await closed);
-  const timer = setTimeout(() => child.kill("SIGKILL"), READ_MS);
+  const give = (): boolean => child.kill("SIGKILL");
+  let timer = setTimeout(give, READ_MS);
+  const onEnd = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(give, END_MS);
+  };
+  end.addEventListener("abort", onEnd);
+  if (end.aborted) onEnd();
   const parts: Buffer[] = [];
   child.stdout.on("data", (part: Buffer) => parts.push(part));
   // A child that ends early breaks the pipe; its missing answer is what counts.
@@ -78,8 +93,12 @@ async function readInChild(request: ReadRequest, execPath: string): Promise<Read
   child.stdin.end(serialize(request));
   const code = await closed;
   clearTimeout(timer);
+  end.removeEventListener("abort", onEnd);
+  const answer = code === 0 ? answerIn(Buffer.concat(parts)) : undefined;
+  // Also a signal to the whole process group ends the child.
+  if (answer === undefined && end.aborted) throw problem(request.file, "not read before the end of wakeport");
   if (child.killed) throw problem(request.file, `not read within ${READ_MS / 1000} s`);
-  return code === 0 ? answerIn(Buffer.concat(parts)) : undefined;
+  return answer;
 }
 
 /** Returns undefined if these bytes are no answer: a library that NODE_OPTIONS loads may write to the output as well. */

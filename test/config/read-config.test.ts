@@ -12,6 +12,7 @@ import { ConfigError } from "../../src/config/yaml/config-error.ts";
 import { temporaryFile } from "../support/temporary-file.ts";
 
 const context = { env: { TOKEN: "t0k" }, adminListen: { host: "127.0.0.1", port: 9464 } };
+const never = new AbortController().signal;
 const service = `services:
   web:
     ports: ["8080:80", "8443/udp"]
@@ -30,7 +31,7 @@ suite("readConfig()", () => {
     test(`reads ${how}`, async () => {
       await using yaml = await temporaryFile("wakeport.yaml", service);
       const file = yaml.path;
-      assert.deepStrictEqual(await readConfig(file, context, node), await loadConfig(file, context));
+      assert.deepStrictEqual(await readConfig(file, context, node, never), await loadConfig(file, context));
     });
   }
 
@@ -42,7 +43,7 @@ suite("readConfig()", () => {
     assert.ok(expected instanceof ConfigError);
     const { message, problems, admin } = expected;
     assert.deepEqual(admin, { host: "127.0.0.9", port: 90 });
-    await assert.rejects(readConfig(file, context, execPath), (error: unknown) => {
+    await assert.rejects(readConfig(file, context, execPath, never), (error: unknown) => {
       assert.ok(error instanceof ConfigError);
       assert.deepEqual(
         { message: error.message, problems: error.problems, admin: error.admin },
@@ -51,14 +52,14 @@ suite("readConfig()", () => {
       return true;
     });
     const missing = path.join(path.dirname(file), "missing.yaml");
-    await assert.rejects(readConfig(missing, context, execPath), /missing\.yaml error: the file does not exist/);
+    await assert.rejects(readConfig(missing, context, execPath, never), /missing\.yaml error: the file does not exist/);
   });
 
   test("reads a descriptor of this process itself", async () => {
     await using yaml = await temporaryFile("wakeport.yaml", service);
     const descriptor = await open(yaml.path);
     try {
-      const { services } = await readConfig(`/proc/self/fd/${descriptor.fd}`, context, execPath);
+      const { services } = await readConfig(`/proc/self/fd/${descriptor.fd}`, context, execPath, never);
       assert.deepEqual(
         services.map(({ name }) => name),
         ["web"],
@@ -73,7 +74,10 @@ suite("readConfig()", () => {
     await using library = await temporaryFile("library.cjs", "console.log('loaded')");
     env["NODE_OPTIONS"] = `--require ${library.path}`;
     try {
-      assert.deepStrictEqual(await readConfig(yaml.path, context, execPath), await loadConfig(yaml.path, context));
+      assert.deepStrictEqual(
+        await readConfig(yaml.path, context, execPath, never),
+        await loadConfig(yaml.path, context),
+      );
     } finally {
       delete env["NODE_OPTIONS"];
     }
@@ -84,13 +88,23 @@ suite("readConfig()", () => {
       import { openSync } from "node:fs";
       import { readConfig } from ${JSON.stringify(path.join(import.meta.dirname, "../../src/config/read-config.ts"))};
       try { for (;;) openSync("/dev/null"); } catch {}
-      await readConfig("/no/such", ${JSON.stringify(context)}, process.execPath).catch(({ name }) => console.log(name));`;
+      await readConfig("/no/such", ${JSON.stringify(context)}, process.execPath, new AbortController().signal).catch(({ name }) => console.log(name));`;
     const limited = 'ulimit -n 64; exec "$0" --input-type=module --eval "$1"';
     const { stdout } = await promisify(execFile)("/bin/sh", ["-c", limited, execPath, script]);
     assert.equal(stdout, "ConfigError\n");
   });
 
+  test("ends a read that has not ended before the end of wakeport", async () => {
+    await using folder = await temporaryFile("unused", "");
+    const pipe = `${folder.path}.fifo`;
+    await promisify(execFile)("mkfifo", [pipe]);
+    const end = new AbortController();
+    const reading = readConfig(pipe, context, execPath, end.signal);
+    end.abort();
+    await assert.rejects(reading, /not read before the end of wakeport/);
+  });
+
   test("throws NoConfigError if no default file exists", async () => {
-    await assert.rejects(readConfig(undefined, context, execPath), NoConfigError);
+    await assert.rejects(readConfig(undefined, context, execPath, never), NoConfigError);
   });
 });
