@@ -37,7 +37,7 @@ export class KnownFacts {
   /** Handles an event of the container. */
   onEvent(event: PossibleEvent): void {
     for (const events of this.#inspections) events.push(event);
-    if (this.#isNews(event)) this.#changed();
+    if (this.#mayHaveChanged(event)) this.#changed();
   }
 
   /** Stores what the answer to a call of wakeport reports, unless an inspection has reported it already. */
@@ -62,7 +62,7 @@ export class KnownFacts {
       return result;
     } finally {
       this.#inspections.delete(events);
-      if (events.some((event) => this.#isNews(event))) this.#changed();
+      if (events.some((event) => this.#mayHaveChanged(event))) this.#changed();
     }
   }
 
@@ -71,8 +71,8 @@ export class KnownFacts {
     for (const onChange of [...this.#watchers]) onChange();
   }
 
-  #isNews(event: PossibleEvent): boolean {
-    return event === undefined || this.#facts === undefined || isNews(event, this.#facts);
+  #mayHaveChanged(event: PossibleEvent): boolean {
+    return event === undefined || this.#facts === undefined || mayHaveChanged(event, this.#facts);
   }
 }
 
@@ -80,7 +80,7 @@ export class KnownFacts {
  * Returns whether an event may have changed a container since an inspection, whose result may be older than the event.
  * Each change of a run begins with an event that contradicts `facts`, so an event that agrees with them reports nothing.
  */
-export function isNews({ action, id }: ContainerEvent, facts: ContainerFacts): boolean {
+export function mayHaveChanged({ action, id }: ContainerEvent, facts: ContainerFacts): boolean {
   if (id !== facts.id) return true;
   switch (action) {
     // The event of a signal. If the container ends, `die` follows.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { ContainerFacts } from "../../src/docker/container-facts.ts";
 import type { ContainerEvent } from "../../src/docker/events.ts";
-import { isNews, KnownFacts } from "../../src/targets/known-facts.ts";
+import { KnownFacts, mayHaveChanged } from "../../src/targets/known-facts.ts";
 
 const base: ContainerFacts = {
   id: "a".repeat(64),
@@ -41,8 +41,8 @@ function event(action: string, id: string = base.id): ContainerEvent {
   return { action, id, attributes: {} };
 }
 
-suite("isNews()", () => {
-  const news: Readonly<Record<string, readonly (keyof typeof states)[]>> = {
+suite("mayHaveChanged()", () => {
+  const changing: Readonly<Record<string, readonly (keyof typeof states)[]>> = {
     kill: [],
     start: ["down", "restarting"],
     die: ["running", "paused"],
@@ -56,9 +56,9 @@ suite("isNews()", () => {
     rename: ["down", "restarting", "running", "paused"],
     health_status: ["down", "restarting", "running", "paused"],
   };
-  for (const [action, expected] of Object.entries(news)) {
-    test(`${action} is news for a container that is ${expected.join(", ") || "in no state"}`, () => {
-      const found = Object.entries(states).filter(([, facts]) => isNews(event(action), facts));
+  for (const [action, expected] of Object.entries(changing)) {
+    test(`${action} may change a container that is ${expected.join(", ") || "in no state"}`, () => {
+      const found = Object.entries(states).filter(([, facts]) => mayHaveChanged(event(action), facts));
       assert.deepEqual(
         found.map(([state]) => state),
         expected,
@@ -67,7 +67,7 @@ suite("isNews()", () => {
   }
 
   test("is true for each event of another container", () => {
-    assert.ok(isNews(event("start", "b".repeat(64)), states.running));
+    assert.ok(mayHaveChanged(event("start", "b".repeat(64)), states.running));
   });
 });
 
