@@ -81,7 +81,7 @@ export class Activator {
       dispatch: (event, details) => this.#dispatch(event, details),
       onMoved: (status) => this.#leases.move(status),
       onInspected: () => this.#updateBypass(),
-      ...(bypass && { beforeSleep: () => bypass.settle() }),
+      ...(bypass && { beforeSleep: () => bypass.beforeSleep() }),
     });
     this.#idle = new IdleCheck({
       target,

@@ -19,7 +19,7 @@ export interface Bypass {
    *
    * @throws KeptError if the target is in use
    */
-  settle(): Promise<void>;
+  beforeSleep(): Promise<void>;
 
   /**
    * Called when the activator shuts down, while leases can still be acquired.

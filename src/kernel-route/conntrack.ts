@@ -1,5 +1,5 @@
 /** Counts and deletes forwarded flows in the kernel's table of connections, with conntrack(8). */
-import { MARK_BASE, MARK_MASK } from "./skeleton.ts";
+import { MARK_BASE, MARK_MASK } from "./ruleset.ts";
 import { runTool } from "./tool.ts";
 
 /** All other states of TCP belong to connections that ended: TIME_WAIT, CLOSE. */

@@ -17,7 +17,7 @@ export interface SharedSettings {
  * Returns why connections of a service must pass through wakeport, as the end of "…, because"; undefined if the kernel
  * can forward them.
  */
-export function obstacle(service: Service, { hasSensor, usesIdent }: SharedSettings): string | undefined {
+export function reasonToRelay(service: Service, { hasSensor, usesIdent }: SharedSettings): string | undefined {
   const { access, limits, names, proxyProtocol, banner, monitors, data, ports, protocol, wakeOn } = service;
   const reasons: readonly (readonly [boolean, string])[] = [
     [!isWoken(service), "its target is not started by wakeport"],

@@ -5,14 +5,14 @@ import { networkInterfaces } from "node:os";
 import { type Service, type WokenService, wokenKinds } from "../config/config.ts";
 import { messageOf } from "../errors.ts";
 import { countFlows, deleteFlows } from "./conntrack.ts";
-import { obstacle, type SharedSettings } from "./eligibility.ts";
+import { reasonToRelay, type SharedSettings } from "./eligibility.ts";
 import { checkPermission, type Permission } from "./permission.ts";
 import type { RouteObserver } from "./reports.ts";
 import {
   addCounters,
   type Counters,
   type Element,
-  loadSkeleton,
+  loadRuleset,
   markOf,
   readCounters,
   readMarks,
@@ -20,11 +20,11 @@ import {
 } from "./table.ts";
 import { type SharedTable, TargetRoute, type TargetRouteOptions } from "./target-route.ts";
 
-/** Limits of the interval of the looks at the counters, while a target with forwarded services is awake. */
-const MIN_LOOK_MS = 250;
-const MAX_LOOK_MS = 5_000;
-/** Looks in the shortest idle timeout: idle begins at most one interval after the last use. */
-const LOOKS = 4;
+/** Limits of the interval at which the counters are polled, while a target with forwarded services is awake. */
+const MIN_POLL_MS = 250;
+const MAX_POLL_MS = 5_000;
+/** Polls in the shortest idle timeout: idle begins at most one interval after the last use. */
+const POLLS_PER_TIMEOUT = 4;
 /** Share of the kernel's table of connections above which a warning is reported. */
 const ALMOST_FULL = 0.8;
 const NO_COUNTERS: Counters = { up: 0, down: 0, connections: 0 };
@@ -35,7 +35,7 @@ export interface ServiceRoute {
   readonly isOpen: boolean;
   /** Why connections are relayed by wakeport; absent: none are known. */
   readonly reason?: string;
-  /** Open TCP connections at the last look. */
+  /** Open TCP connections at the last poll. */
   readonly flows: number;
   readonly counters: Counters;
 }
@@ -65,8 +65,8 @@ export class KernelRoute implements SharedTable {
   #order: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #isAlmostFull = false;
-  /** Why the last look failed. */
-  #lookFailure: string | undefined;
+  /** Why the last poll failed. */
+  #pollFailure: string | undefined;
 
   constructor({ settings, observer }: KernelRouteOptions) {
     this.#settings = settings;
@@ -83,14 +83,14 @@ export class KernelRoute implements SharedTable {
     this.#permission = await checkPermission();
     const { problem, shortTimeout } = this.#permission;
     if (problem !== undefined) return;
-    const isWanted = canDiscover || services.some((service) => this.#wants(service));
+    const isWanted = canDiscover || services.some((service) => this.#isRequested(service));
     try {
       const marks = await readMarks();
       this.#isFound = marks !== undefined;
       for (const [service, mark] of marks ?? []) this.#marks.set(service, mark);
       for (const route of this.#routes) this.#adopt(route);
       if (marks !== undefined) return;
-      if (isWanted) await loadSkeleton();
+      if (isWanted) await loadRuleset();
       else this.#forbid("the first service with it needs a restart of wakeport");
     } catch (error) {
       this.#forbid(messageOf(error));
@@ -108,7 +108,7 @@ export class KernelRoute implements SharedTable {
     for (const route of this.#routes) this.routable(route.services);
   }
 
-  /** Ends all looks, and resolves when the table has its last state. The table and its flows stay. */
+  /** Polls no more, and resolves when the table has its last state. The table and its flows stay. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -139,7 +139,7 @@ export class KernelRoute implements SharedTable {
   /** Returns undefined if the service is not to be forwarded and never was. */
   routeOf(service: Service): ServiceRoute | undefined {
     const counters = this.#totals.get(service.name);
-    if (!this.#wants(service) && counters === undefined) return undefined;
+    if (!this.#isRequested(service) && counters === undefined) return undefined;
     const mark = this.#marks.get(service.name) ?? 0;
     const isOpen = [...this.#routes].some((route) => route.forwards(mark));
     const reason = this.#reasonFor(service) ?? (isOpen ? undefined : this.#failures.get(service.name));
@@ -155,7 +155,7 @@ export class KernelRoute implements SharedTable {
 
   routable(services: readonly WokenService[]): { readonly service: WokenService; readonly mark: number }[] {
     return services.flatMap((service) => {
-      if (!this.#wants(service)) return [];
+      if (!this.#isRequested(service)) return [];
       const reason = this.#reasonFor(service);
       if (reason === undefined) return { service, mark: this.#markOf(service.name) };
       this.onFailure([service], reason);
@@ -191,7 +191,7 @@ export class KernelRoute implements SharedTable {
     for (const mark of marks) await deleteFlows(mark, protocol);
   }
 
-  async look({ mustCount } = { mustCount: false }): Promise<void> {
+  async poll({ mustCount } = { mustCount: false }): Promise<void> {
     const moved = this.#count(await readCounters());
     const isInUse = [...this.#flows.values()].some((flows) => flows > 0);
     if (mustCount || moved.size > 0 || isInUse || !this.#isCounted) {
@@ -202,7 +202,7 @@ export class KernelRoute implements SharedTable {
     const sum = (marks: ReadonlySet<number>): number =>
       [...marks].reduce((count, mark) => count + (this.#flows.get(mark) ?? 0), 0);
     for (const route of this.#routes) {
-      route.seen({ flows: sum(route.marks), isMoved: [...route.marks].some((mark) => moved.has(mark)) });
+      route.onPolled({ flows: sum(route.marks), isMoved: [...route.marks].some((mark) => moved.has(mark)) });
     }
   }
 
@@ -216,7 +216,7 @@ export class KernelRoute implements SharedTable {
 
   /** Replaces the table. The marks stay in it for the next run, which finds its flows by them. */
   async #load(): Promise<void> {
-    await loadSkeleton();
+    await loadRuleset();
     this.#counted.clear();
     await this.#addCounters();
   }
@@ -227,7 +227,7 @@ export class KernelRoute implements SharedTable {
   }
 
   /** Services with `auto` are forwarded where no connection can be lost by it. Local programs have no other network. */
-  #wants({ relay, target }: Service): boolean {
+  #isRequested({ relay, target }: Service): boolean {
     const isAutomatic = relay === "auto" && target.kind !== "process" && wokenKinds.has(target.kind);
     const { problem, shortTimeout } = this.#permission;
     return relay === "kernel" || (isAutomatic && problem === undefined && shortTimeout === undefined);
@@ -238,10 +238,10 @@ export class KernelRoute implements SharedTable {
   }
 
   #reasonFor(service: Service): string | undefined {
-    return obstacle(service, this.#settings) ?? this.#permission.problem;
+    return reasonToRelay(service, this.#settings) ?? this.#permission.problem;
   }
 
-  /** Adds what the kernel counted since the last look to the totals. @returns the marks of services that were used */
+  /** Adds what the kernel counted since the last poll to the totals. @returns the marks of services that were used */
   #count(counters: ReadonlyMap<string, Counters>): ReadonlySet<number> {
     const moved = new Set<number>();
     for (const [service, now] of counters) {
@@ -278,10 +278,10 @@ export class KernelRoute implements SharedTable {
   }
 
   /** Targets are not stopped while their connections are unknown. */
-  #reportLookFailure(reason: string): void {
-    if (reason !== this.#lookFailure)
+  #reportPollFailure(reason: string): void {
+    if (reason !== this.#pollFailure)
       this.#observer.warning("route.kernel", `forwarded connections are unknown: ${reason}`);
-    this.#lookFailure = reason;
+    this.#pollFailure = reason;
   }
 
   #markOf(service: string): number {
@@ -298,7 +298,7 @@ export class KernelRoute implements SharedTable {
     route.adopt(route.services.flatMap(({ name }) => this.#marks.get(name) ?? []));
   }
 
-  /** Schedules the next look while one is needed. */
+  /** Schedules the next poll while one is needed. */
   #schedule(): void {
     if (this.#timer !== undefined) return;
     const active = [...this.#routes].filter(({ isActive }) => isActive);
@@ -307,14 +307,14 @@ export class KernelRoute implements SharedTable {
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.inOrder(() => this.look()).then(
+        this.inOrder(() => this.poll()).then(
           () => {
-            this.#lookFailure = undefined;
+            this.#pollFailure = undefined;
           },
-          (error) => this.#reportLookFailure(messageOf(error)),
+          (error) => this.#reportPollFailure(messageOf(error)),
         );
       },
-      Math.min(MAX_LOOK_MS, Math.max(MIN_LOOK_MS, shortest / LOOKS)),
+      Math.min(MAX_POLL_MS, Math.max(MIN_POLL_MS, shortest / POLLS_PER_TIMEOUT)),
     );
   }
 }

@@ -13,7 +13,7 @@ export const MARK_BASE = 0x77700000;
 export const MARK_MASK = 0xffff0000;
 
 /** Replaces the table in one transaction, or creates it. Open flows continue: they need the marks, not the elements. */
-export const skeleton = `add table inet ${TABLE}
+export const ruleset = `add table inet ${TABLE}
 delete table inet ${TABLE}
 table inet ${TABLE} {
   map marks { type nf_proto . inet_proto . inet_service : mark; }
@@ -21,7 +21,7 @@ table inet ${TABLE} {
   map to6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map up { type mark : counter; }
   map down { type mark : counter; }
-  map news { type mark : counter; }
+  map opened { type mark : counter; }
   chain about {
     return comment "${VERSION}"
   }
@@ -32,7 +32,7 @@ table inet ${TABLE} {
   chain route {
     tcp flags & (fin | syn | rst | ack) != syn return
     ct mark set meta nfproto . meta l4proto . th dport map @marks
-    counter name ct mark map @news
+    counter name ct mark map @opened
     meta nfproto ipv4 dnat ip to meta l4proto . th dport map @to4
     meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @to6
   }

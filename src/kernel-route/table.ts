@@ -1,6 +1,6 @@
 /** Reads and changes wakeport's nftables table. The formats are those of nft(8) and libnftables-json(5). */
 import { isIPv6 } from "node:net";
-import { MARK_BASE, skeleton, TABLE } from "./skeleton.ts";
+import { MARK_BASE, ruleset, TABLE } from "./ruleset.ts";
 import { runTool, ToolError } from "./tool.ts";
 
 /** One rule: new connections to a port of this network namespace go to the target. */
@@ -22,7 +22,7 @@ export interface Counters {
   readonly connections: number;
 }
 
-const directions = ["up", "down", "news"] as const;
+const directions = ["up", "down", "opened"] as const;
 type Direction = (typeof directions)[number];
 
 /**
@@ -47,8 +47,8 @@ export async function readMarks(): Promise<ReadonlyMap<string, number> | undefin
 }
 
 /** Replaces the table in one step by one without elements, or creates it. @throws ToolError */
-export async function loadSkeleton(): Promise<void> {
-  await runTool("nft", ["-f", "-"], skeleton);
+export async function loadRuleset(): Promise<void> {
+  await runTool("nft", ["-f", "-"], ruleset);
 }
 
 /** Creates the counters of services, each with its mark. @throws ToolError */
@@ -82,10 +82,10 @@ export async function readCounters(): Promise<ReadonlyMap<string, Counters>> {
   const services = new Map<string, Record<Direction, number>>();
   for (const { name, packets, bytes } of objects(await list("counters", "table", "inet", TABLE), "counter")) {
     const [, direction = "", service = ""] = /^(\w+?)-(.*)$/.exec(String(name)) ?? [];
-    const counters = services.get(service) ?? { up: 0, down: 0, news: 0 };
-    services.set(service, { ...counters, [direction]: Number(direction === "news" ? packets : bytes) });
+    const counters = services.get(service) ?? { up: 0, down: 0, opened: 0 };
+    services.set(service, { ...counters, [direction]: Number(direction === "opened" ? packets : bytes) });
   }
-  return new Map([...services].map(([service, { up, down, news }]) => [service, { up, down, connections: news }]));
+  return new Map([...services].map(([service, { up, down, opened }]) => [service, { up, down, connections: opened }]));
 }
 
 /** Returns the mark of the nth service, from 1. */

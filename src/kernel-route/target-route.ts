@@ -28,12 +28,12 @@ export interface SharedTable {
   /** Deletes all flows with these marks, or those of one protocol. @throws ToolError */
   deleteFlows(marks: Iterable<number>, protocol?: "udp"): Promise<void>;
   /**
-   * Reads all counters and flows, and calls `seen` of all routes.
+   * Reads all counters and flows, and calls `onPolled` of all routes.
    *
-   * @param options.mustCount counts flows even if no packet was forwarded since the last look
+   * @param options.mustCount counts flows even if no packet was forwarded since the last poll
    * @throws ToolError
    */
-  look(options?: { readonly mustCount: boolean }): Promise<void>;
+  poll(options?: { readonly mustCount: boolean }): Promise<void>;
   /** Reports once that connections are relayed, not forwarded. */
   onFailure(services: readonly WokenService[], message: string): void;
 }
@@ -41,7 +41,7 @@ export interface SharedTable {
 export interface RouteUse {
   /** Open TCP connections. */
   readonly flows: number;
-  /** Whether a packet was forwarded since the last look. */
+  /** Whether a packet was forwarded since the last poll. */
   readonly isMoved: boolean;
 }
 
@@ -133,10 +133,10 @@ export class TargetRoute implements Bypass {
 
   async refresh(): Promise<void> {
     const { table } = this.#options;
-    if (this.isActive) await table.inOrder(() => table.look()).catch(() => {});
+    if (this.isActive) await table.inOrder(() => table.poll()).catch(() => {});
   }
 
-  async settle(): Promise<void> {
+  async beforeSleep(): Promise<void> {
     if (!this.#wasOpened) return;
     this.#close();
     const { flows, isMoved } = await this.#options.table
@@ -154,11 +154,11 @@ export class TargetRoute implements Bypass {
     this.#close();
     this.#isShutDown = leaveRunning;
     if (leaveRunning) this.#release();
-    else this.#attempt(() => this.#options.table.look({ mustCount: true }));
+    else this.#attempt(() => this.#options.table.poll({ mustCount: true }));
   }
 
-  /** Called after each look at the kernel's counters and flows. */
-  seen(use: RouteUse): void {
+  /** Called after each poll of the kernel's counters and flows. */
+  onPolled(use: RouteUse): void {
     this.#use = use;
     if (use.flows > 0 || use.isMoved) this.#hold();
     else this.#release();
@@ -248,7 +248,10 @@ export class TargetRoute implements Bypass {
     const addresses = [upstream.address, upstream.ipv6 ?? []].flat().filter((one) => table.canReach(one));
     const services = table.routable(this.#services);
     if (addresses.length === 0 && services.length > 0)
-      table.onFailure(this.#services, `"${upstream.address}" is no IP address outside of its own network`);
+      table.onFailure(
+        this.#services,
+        `the target address "${upstream.address}" is not an IP address outside wakeport's own network`,
+      );
     const elementFor = (mark: number, address: string, { listen, target, protocol }: ServicePort): Element => {
       return { protocol: protocol ?? "tcp", port: listen, mark, address, targetPort: upstream.port ?? target };
     };
@@ -260,11 +263,11 @@ export class TargetRoute implements Bypass {
   /** Returns the use after the last element was removed. Only `inOrder`. */
   async #lastUse(): Promise<RouteUse> {
     const { table } = this.#options;
-    if (this.isOpen) throw new Error("the rules are still there");
+    if (this.isOpen) throw new Error("the rules could not be removed");
     if (this.#marks.size === 0) return UNUSED;
     // A UDP client would be forwarded until its flow expires.
     await table.deleteFlows(this.#marks, "udp");
-    await table.look({ mustCount: true });
+    await table.poll({ mustCount: true });
     return this.#use;
   }
 

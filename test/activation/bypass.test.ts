@@ -31,8 +31,8 @@ class FakeBypass implements Bypass {
     this.calls.push("refreshed");
   }
 
-  async settle(): Promise<void> {
-    this.calls.push("settled");
+  async beforeSleep(): Promise<void> {
+    this.calls.push("beforeSleep");
     if (this.connections > 0) throw new KeptError(`${this.connections} forwarded connections`);
   }
 
@@ -42,12 +42,12 @@ class FakeBypass implements Bypass {
 }
 
 suite("a bypass", () => {
-  test("is open while the target is ready, settled before the sleep, and dropped after it", async () => {
+  test("is open while the target is ready, closed before the sleep, and dropped after it", async () => {
     const bypass = new FakeBypass();
     using stage = new Stage({}, { bypass });
     await stage.wakeAndIdle();
     assert.equal(stage.target.stops.length, 1);
-    assert.deepEqual(bypass.calls, ["open", "refreshed", "settled", "closed"]);
+    assert.deepEqual(bypass.calls, ["open", "refreshed", "beforeSleep", "closed"]);
     stage.target.finishStop();
     await stage.settle();
     assert.deepEqual(bypass.calls.slice(4), ["dropped"]);
@@ -64,7 +64,7 @@ suite("a bypass", () => {
       stage.keptAwake.map(({ uses }) => uses),
       [["2 forwarded connections"]],
     );
-    assert.deepEqual(bypass.calls, ["open", "refreshed", "settled", "closed", "open"]);
+    assert.deepEqual(bypass.calls, ["open", "refreshed", "beforeSleep", "closed", "open"]);
     bypass.connections = 0;
     await stage.advance(policy.idleTimeoutMs);
     assert.equal(stage.target.stops.length, 1);
@@ -109,7 +109,7 @@ suite("a bypass", () => {
     assert.deepEqual(bypass.calls, ["open", "closed", "dropped"]);
   });
 
-  test("is shut down before the drain, and not settled by the stop at its end", async () => {
+  test("is shut down before the drain, and not closed again by the stop at its end", async () => {
     const bypass = new FakeBypass();
     using stage = new Stage({}, { bypass });
     bypass.connections = 1;
@@ -118,7 +118,7 @@ suite("a bypass", () => {
     assert.deepEqual(bypass.calls, ["open", "shut down", "closed"]);
     await stage.advance(1_000);
     assert.equal(stage.target.stops.length, 1);
-    assert.equal(bypass.calls.includes("settled"), false);
+    assert.equal(bypass.calls.includes("beforeSleep"), false);
     stage.target.finishStop();
     await stage.settle();
   });

@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { parseConfig } from "../../src/config/parse.ts";
-import { obstacle, sharedSettings } from "../../src/kernel-route/eligibility.ts";
+import { reasonToRelay, sharedSettings } from "../../src/kernel-route/eligibility.ts";
 
 function reasonFor(keys: string, more = "", log = ""): string | undefined {
   const text = `services:\n  web: { container: web, relay: kernel, ${keys} }\n${more}${log}`;
   const config = parseConfig(Buffer.from(text), "w.yaml", { env: {}, adminListen: { host: "127.0.0.1", port: 9464 } });
   const [service] = config.services;
   assert.ok(service);
-  return obstacle(service, sharedSettings(config.services, config.log.userId));
+  return reasonToRelay(service, sharedSettings(config.services, config.log.userId));
 }
 
 const web = 'ports: ["8080:80"]';
 
-suite("obstacle()", () => {
+suite("reasonToRelay()", () => {
   for (const keys of [
     web,
     'ports: ["8080:80", "53/udp", "9000-9003"]',

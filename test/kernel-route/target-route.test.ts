@@ -56,9 +56,9 @@ class RecordedTable implements SharedTable {
     this.operations.push(`delete ${protocol} flows of ${[...marks].length}`);
   }
 
-  async look(): Promise<void> {
-    this.operations.push("look");
-    this.route?.seen(this.use);
+  async poll(): Promise<void> {
+    this.operations.push("poll");
+    this.route?.onPolled(this.use);
   }
 
   onFailure(_services: readonly WokenService[], message: string): void {
@@ -130,44 +130,44 @@ suite("TargetRoute", () => {
     assert.deepEqual(scene.table.operations, expected);
   });
 
-  test("settle() removes elements that are being added, then deletes UDP flows, then looks", async () => {
+  test("beforeSleep() removes elements that are being added, then deletes UDP flows, then polls", async () => {
     await using scene = await open();
     const gate = Promise.withResolvers<void>();
     scene.table.gate = gate.promise;
     scene.route.update({ address: "127.0.0.1", port: scene.port });
     await eventually("an operation", () => scene.table.waiting > 0);
-    const settled = scene.route.settle();
+    const done = scene.route.beforeSleep();
     gate.resolve();
-    await settled;
-    const expected = ['replace "" by "127.0.0.1"', 'replace "127.0.0.1" by ""', "delete udp flows of 1", "look"];
+    await done;
+    const expected = ['replace "" by "127.0.0.1"', 'replace "127.0.0.1" by ""', "delete udp flows of 1", "poll"];
     assert.deepEqual(scene.table.operations, expected);
   });
 
   for (const [what, use] of [
     ["open flows", { flows: 2, isMoved: false }],
-    ["packets since the last look", { flows: 0, isMoved: true }],
+    ["packets since the last poll", { flows: 0, isMoved: true }],
   ] as const) {
-    test(`settle() throws KeptError for ${what}`, async () => {
+    test(`beforeSleep() throws KeptError for ${what}`, async () => {
       await using scene = await open();
       scene.route.update({ address: "127.0.0.1", port: scene.port });
       await opened(scene.route);
       scene.table.use = use;
-      await assert.rejects(scene.route.settle(), KeptError);
+      await assert.rejects(scene.route.beforeSleep(), KeptError);
     });
   }
 
-  test("settle() throws KeptError if the elements cannot be removed", async () => {
+  test("beforeSleep() throws KeptError if the elements cannot be removed", async () => {
     await using scene = await open();
     scene.route.update({ address: "127.0.0.1", port: scene.port });
     await opened(scene.route);
     scene.table.failure = new Error("nft: no answer within 10 s");
-    await assert.rejects(scene.route.settle(), KeptError);
+    await assert.rejects(scene.route.beforeSleep(), KeptError);
     scene.table.failure = undefined;
   });
 
-  test("settle() without an earlier use of the target does nothing", async () => {
+  test("beforeSleep() without an earlier use of the target does nothing", async () => {
     await using scene = await open();
-    await scene.route.settle();
+    await scene.route.beforeSleep();
     assert.deepEqual(scene.table.operations, []);
   });
 
@@ -188,10 +188,10 @@ suite("TargetRoute", () => {
       { flows: 1, isMoved: false },
       { flows: 0, isMoved: true },
     ])
-      scene.route.seen(use);
+      scene.route.onPolled(use);
     assert.deepEqual(scene.leases, [{ isReleased: false }]);
     await eventually("the lease", () => scene.route.isActive);
-    scene.route.seen({ flows: 0, isMoved: false });
+    scene.route.onPolled({ flows: 0, isMoved: false });
     await eventually("its end", () => scene.leases[0]?.isReleased === true);
   });
 
@@ -199,7 +199,7 @@ suite("TargetRoute", () => {
     await using scene = await open();
     scene.route.update({ address: "127.0.0.1", port: scene.port });
     await opened(scene.route);
-    scene.route.seen({ flows: 1, isMoved: true });
+    scene.route.onPolled({ flows: 1, isMoved: true });
     scene.route.shutDown(true);
     scene.route.drop();
     await eventually("no element", () => !scene.route.isOpen);

@@ -7,7 +7,7 @@ import { formatDuration } from "../../config/values/units.ts";
 import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
 import { keyOf } from "../../daemon/target-factory.ts";
 import { policyOf } from "../../daemon/target-settings.ts";
-import { obstacle, type SharedSettings, sharedSettings } from "../../kernel-route/eligibility.ts";
+import { reasonToRelay, type SharedSettings, sharedSettings } from "../../kernel-route/eligibility.ts";
 
 /** The source port of active transfers. No client connects to this port. */
 const DATA_PORT = 20;
@@ -59,7 +59,7 @@ function warningsOn(service: WokenService, settings: SharedSettings): string[] {
 
 /** Whether the machine permits the kernel's rules is known when wakeport runs: status and the log show it. */
 function warningsOnRoute(service: WokenService, settings: SharedSettings): string[] {
-  const reason = service.relay === "kernel" ? obstacle(service, settings) : undefined;
+  const reason = service.relay === "kernel" ? reasonToRelay(service, settings) : undefined;
   return reason === undefined
     ? []
     : [`"relay: kernel" has no effect, because ${reason}: wakeport relays (see docs/kernel-route.md)`];
