@@ -30,7 +30,7 @@ export type ReadAnswer =
     }
   | { readonly missing: string };
 
-/** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer takes forever. */
+/** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer never ends. */
 const READ_MS = 30_000;
 /** The same limit after the signal to end. */
 const END_MS = 1_000;
@@ -101,7 +101,7 @@ async function readInChild(request: ReadRequest, execPath: string, end: AbortSig
   return answer;
 }
 
-/** Returns undefined if these bytes are no answer: a library that NODE_OPTIONS loads may write to the output as well. */
+/** Returns undefined if these bytes are not an answer: a library that NODE_OPTIONS loads may write to the output as well. */
 function answerIn(bytes: Buffer): ReadAnswer | undefined {
   try {
     return deserialize(bytes);

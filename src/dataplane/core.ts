@@ -63,10 +63,12 @@ export class Core {
   readonly #sides: (Side | undefined)[] = [];
   readonly #pairs = new Map<number, Pair>();
   readonly #readers = new Map<number, () => void>();
-  /** Pairs that used up their share of a turn. */
+  /** Pairs that have used their share of a turn. */
   #queued: Pair[] = [];
+  /** Pairs with a broken side, whose other side receives the bytes before the reset. */
   readonly #delivering = new Set<Pair>();
-  readonly #dying = new Set<Pair>();
+  /** Pairs whose target is down. */
+  readonly #withoutTarget = new Set<Pair>();
   #generation = NO_PAIR;
 
   /** @throws Error if the architecture is not supported, or no descriptor is free */
@@ -114,7 +116,7 @@ export class Core {
     const pair = this.#pairs.get(slot);
     if (pair === undefined || pair.lastBytes !== undefined) return;
     pair.lastBytes = { moved: this.#movedBytes(pair), movedAt: this.#now() };
-    this.#dying.add(pair);
+    this.#withoutTarget.add(pair);
     this.#settle(pair);
   }
 
@@ -134,7 +136,7 @@ export class Core {
       for (const pair of queued) this.#resume(pair);
     }
     for (const pair of this.#delivering) this.#settle(pair);
-    for (const pair of this.#dying) this.#checkLastBytes(pair);
+    for (const pair of this.#withoutTarget) this.#checkLastBytes(pair);
   }
 
   /** Resets all pairs and closes all descriptors. */
@@ -144,11 +146,11 @@ export class Core {
     this.#epoll.close();
   }
 
-  /** Time until a pair must be looked at without an event. */
+  /** Time until a pair must be checked without an event. */
   get #pollMs(): number {
     if (this.#queued.length > 0) return 0;
     if (this.#delivering.size > 0) return FLUSH_POLL_MS;
-    return this.#dying.size > 0 ? LAST_BYTES_POLL_MS : Number.POSITIVE_INFINITY;
+    return this.#withoutTarget.size > 0 ? LAST_BYTES_POLL_MS : Number.POSITIVE_INFINITY;
   }
 
   readonly #onEvent = (fd: number, events: number, generation: number): void => {
@@ -159,7 +161,7 @@ export class Core {
     this.#onSideEvent(side, events);
   };
 
-  /** HUP alone is no reset: it also follows when both directions have ended in good order. */
+  /** HUP alone is not a reset: it also follows when both directions have ended in good order. */
   #onSideEvent(side: Side, events: number): void {
     const { pair } = side;
     if ((events & ERR) !== 0) side.break();
@@ -207,13 +209,13 @@ export class Core {
     this.#resetAfterDelivery(pair, direction, FLUSH_MS);
   }
 
-  /** A reset discards what the other side has not received, so waits while it receives. */
+  /** Resets the pair when the other side has received the direction's bytes: a reset discards the rest. */
   #resetAfterDelivery(pair: Pair, direction: Direction, limitMs: number): void {
-    const owed = this.#owedBytes(direction);
-    if (direction.isEnded && owed === 0) return this.#close(pair, true);
+    const undelivered = this.#undeliveredBytes(direction);
+    if (direction.isEnded && undelivered === 0) return this.#close(pair, true);
     const now = this.#now();
     const delivery = pair.delivery ?? this.#beginDelivery(pair, now);
-    const delivered = direction.received - owed;
+    const delivered = direction.received - undelivered;
     if (delivery.delivered !== delivered) {
       delivery.delivered = delivered;
       delivery.movedAt = now;
@@ -228,13 +230,13 @@ export class Core {
   }
 
   /** Bytes that were received and that the other side has not received yet. */
-  #owedBytes(direction: Direction): number {
+  #undeliveredBytes(direction: Direction): number {
     return direction.held + this.#syscalls.sendQueue(direction.to.fd);
   }
 
   /**
-   * The client of an upstream that is gone has all last bytes: drops further bytes of the client, and resets it if there
-   * are any.
+   * Closes the upstream after the client has all its last bytes. Further bytes of the client are dropped, and then the
+   * client is reset.
    */
   #closeUpstream(pair: Pair): void {
     pair.isUpstreamClosed = true;
@@ -277,14 +279,14 @@ export class Core {
 
   /** Bytes received from the upstream, and bytes received by the client. */
   #movedBytes({ out }: Pair): number {
-    return 2 * out.received - this.#owedBytes(out);
+    return 2 * out.received - this.#undeliveredBytes(out);
   }
 
   #close(pair: Pair, isReset: boolean): void {
     pair.isClosed = true;
     this.#pairs.delete(pair.slot);
     this.#delivering.delete(pair);
-    this.#dying.delete(pair);
+    this.#withoutTarget.delete(pair);
     const isReported = pair.end === "client_reset" || pair.end === "upstream_reset";
     this.#pump.drop(pair.in);
     this.#pump.drop(pair.out);

@@ -17,7 +17,7 @@ export class PipePool {
 
   /**
    * @param maximum number of pipes that may be open at a time
-   * @param bytes wanted size of a pipe; the kernel may give less
+   * @param bytes requested size of a pipe; the kernel may grant less
    */
   constructor(syscalls: Syscalls, maximum: number, bytes: number = PIPE_BYTES) {
     this.#syscalls = syscalls;

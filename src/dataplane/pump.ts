@@ -1,4 +1,4 @@
-/** Moves the bytes of a direction: small ones through a buffer, many through a pipe without a copy. */
+/** Moves the bytes of a direction: few through a buffer, many through a pipe without a copy. */
 import { endsWithTlsClose, startsWithTlsRecord, TLS_CLOSE_BYTES } from "../net/tls-close.ts";
 import type { Direction } from "./pair.ts";
 import { PIPE_BYTES, type PipePool } from "./pipe-pool.ts";
@@ -14,7 +14,7 @@ export class Pump {
   readonly #syscalls: Syscalls;
   readonly #pipes: PipePool;
   readonly #onReceived: (direction: Direction) => void;
-  /** Shared by all directions: each empties it at once. */
+  /** Shared by all directions, because each leaves it empty. */
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
 
   /** @param onReceived called after `received` of a direction has changed */

@@ -32,13 +32,13 @@ export async function delivered(socket: net.Socket, onProgress: () => void): Pro
   }
 }
 
-interface SharedRead {
+interface TableRead {
   current: Promise<string>;
   /** Begins after the current read. */
   next: Promise<string> | undefined;
 }
 
-const reads = new Map<TableName, SharedRead>();
+const reads = new Map<TableName, TableRead>();
 
 /** Reads a table as it is after the call. Reads do not overlap, and callers share a read that has not begun. */
 function readShared(name: TableName): Promise<string> {

@@ -10,7 +10,7 @@ let node: NodeSpawner | undefined;
 let posix: PosixSpawner | string | undefined;
 
 /**
- * Loads posix_spawn, which takes about 10 ms of the event loop and 8 MB, once. Programs are started with fork before.
+ * Loads posix_spawn, which blocks the event loop for 10 to 50 ms and takes 8 MB, once. Until then programs are started with fork.
  *
  * @returns why it cannot be used; then programs are started with fork
  */
