@@ -9,6 +9,7 @@ import { Launcher } from "../../src/targets/spawn.ts";
 import type { Child, Spawner } from "../../src/targets/spawner.ts";
 import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
+import { pair } from "../support/net/tcp.ts";
 import { runs } from "../support/targets/process-subject.ts";
 
 checkLeaks();
@@ -56,26 +57,22 @@ suite("a program that is still being started", () => {
     await eventually("the workers are not busy", () => busy.size === 0);
   });
 
-  test("is killed if its client is evicted meanwhile, and the client is not released", async () => {
+  test("is killed if its client is evicted meanwhile, and the client is reset", async () => {
     const gate = new Gate();
     const { workers, busy } = workersOf(gate);
     const evicted = new AbortController();
-    let isDestroyed = false;
-    const client = {
-      socket: {
-        destroy: () => {
-          isDestroyed = true;
-        },
-      },
-      signal: evicted.signal,
-      opened: () => assert.fail("the client was served"),
-    };
-    const served = new InetdNowait(workers, "log").serve(client as unknown as Client);
+    const { near: socket, far } = await pair();
+    using _far = far;
+    const opened = (): void => assert.fail("the client was served");
+    const client: Partial<Client> = { socket, signal: evicted.signal, opened };
+    const served = new InetdNowait(workers, "log").serve(client as Client);
     evicted.abort(new Error("evicted"));
     gate.open();
     await assert.rejects(served, /evicted/);
     await eventually("the program ends", () => gate.started.length === 1 && gate.running.length === 0);
-    assert.equal(isDestroyed, false);
+    // The program shared its connection and left it blocking, so nothing may be read or written.
+    assert.ok(socket.destroyed);
+    assert.equal(await far.ended(), "ECONNRESET");
     await eventually("the workers are not busy", () => busy.size === 0);
   });
 });

@@ -5,6 +5,7 @@
 
 import type net from "node:net";
 import { plainAddress } from "../../net/addresses.ts";
+import { reset } from "../../net/reset.ts";
 import type { Worker, Workers } from "../../targets/inetd-workers.ts";
 import type { Served } from "../outcome.ts";
 import type { Client, Handler } from "./handler.ts";
@@ -28,6 +29,8 @@ export class InetdNowait implements Handler {
     const worker = await this.#workers.start([socket, socket, stderr], environmentOf(socket));
     if (signal.aborted) {
       worker.kill();
+      // The program has made it blocking: a read or write of a reply would block the event loop.
+      reset(socket);
       throw signal.reason;
     }
     // Closes only wakeport's copy; end() would shut the connection down. Otherwise the client would not see the end.
