@@ -1,8 +1,11 @@
 /** The commands that exit by themselves, called from a shell. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { chmod, copyFile, mkdir, writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import path from "node:path";
 import { suite, test } from "node:test";
 import { forbiddenAccounts } from "../../src/cli/check/missing-programs.ts";
 import { parseConfig } from "../../src/config/parse.ts";
@@ -56,6 +59,24 @@ suite("wakeport", () => {
     const built = await wakeport(["version"], { WAKEPORT_REVISION: "abc1234" });
     assert.match(built.stdout, /^wakeport \d+\.\d+\.\d+ \(abc1234\) node v/);
   });
+
+  for (const { files, remedy } of [
+    { files: [], remedy: /required: install it$/ },
+    { files: ["package-lock.json"], remedy: /required: install it, or run npm ci --include=dev in \S+, which does$/ },
+  ]) {
+    test(`without Node 24, names a remedy that exists ${files.length > 0 ? "in a checkout" : "in a package"}`, async () => {
+      await using node = await temporaryFile("node", "#!/bin/sh\necho v20.20.2\n");
+      await chmod(node.path, 0o755);
+      const root = path.dirname(node.path);
+      await mkdir(path.join(root, "bin"));
+      await copyFile(path.join(import.meta.dirname, "../../bin/wakeport"), path.join(root, "bin/wakeport"));
+      for (const file of files) await writeFile(path.join(root, file), "");
+      const env = { PATH: `${root}:/usr/bin:/bin` };
+      const { status, stderr } = spawnSync(path.join(root, "bin/wakeport"), ["version"], { env, encoding: "utf8" });
+      assert.equal(status, 1);
+      assert.match(stderr.trim(), remedy);
+    });
+  }
 
   test("schema prints a JSON Schema, draft-07", async () => {
     const schema = JSON.parse((await wakeport(["schema"])).stdout);
