@@ -123,10 +123,28 @@ test("cpuSecondsOfTree() and residentBytesOfTree() include children, except thos
   await once(shell, "exit");
 });
 
-test("npm run bench names its subjects if it does not know one", () => {
-  const { status, stderr } = spawnSync(process.execPath, [path.join(import.meta.dirname, "bench.ts"), "throughputs"]);
-  assert.equal(status, 1);
-  assert.match(stderr.toString(), /unknown subject "throughputs": expected throughput, connect,/);
+suite("npm run bench", () => {
+  const bench = (...args: string[]) =>
+    spawnSync(process.execPath, [path.join(import.meta.dirname, "bench.ts"), ...args], { encoding: "utf8" });
+
+  test("--help prints its options and subjects", () => {
+    const { status, stdout } = bench("--help");
+    assert.equal(status, 0);
+    assert.match(stdout, /^usage: npm run bench .*--rounds N .*throughput, connect,/s);
+  });
+
+  for (const [args, problem] of [
+    [["throughputs"], 'unknown subject "throughputs"'],
+    [["--round", "1"], "Unknown option '--round'"],
+    [["--rounds", "0"], "cannot use --rounds 0"],
+  ] as const) {
+    test(`prints the usage after an error of its arguments: ${args.join(" ")}`, () => {
+      const { status, stderr } = bench(...args);
+      assert.equal(status, 2);
+      assert.ok(stderr.startsWith(`bench: ${problem}`), stderr);
+      assert.match(stderr, /^usage: npm run bench .*throughput, connect,/ms);
+    });
+  }
 });
 
 suite("docs/performance.md", () => {

@@ -1,7 +1,5 @@
 /**
- * Measures wakeport beside programs that do the same, in turns within one run:
- *
- *   npm run bench -- [NAME...] [--rounds 3] [--json FILE] [--svg FILE] [--before CHECKOUT]
+ * Measures wakeport beside programs that do the same, in turns within one run.
  *
  * Prints a Markdown table for each subject, writes all samples to a JSON file, and draws a chart of the CPU time for each
  * GB. With another checkout of wakeport, measures that too. test/bench/tools installs the other programs; those that are
@@ -11,12 +9,23 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, release } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { messageOf } from "../../src/errors.ts";
 import { chart } from "./chart.ts";
 import { runApart } from "./isolated.ts";
 import { exitOnSignals } from "./program.ts";
 import { report } from "./report.ts";
 import type { Result } from "./runner.ts";
 import { subjects } from "./subjects.ts";
+
+const known = subjects.map(({ name }) => name);
+const USAGE = `usage: npm run bench -- [SUBJECT...] [OPTIONS]
+
+  --rounds N          measure each program N times; default: 3
+  --json FILE         write all samples
+  --svg FILE          draw the CPU time for each GB, which throughput measures
+  --before CHECKOUT   measure another checkout of wakeport too
+
+Subjects, all by default: ${known.join(", ")}. See docs/performance.md.`;
 
 /** What the figures depend on. */
 interface Machine {
@@ -33,26 +42,42 @@ function machine(): Machine {
   return { cores: availableParallelism(), cpu: cpus()[0]?.model ?? "", kernel: release(), node: process.version, load };
 }
 
-function positive(option: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`cannot use --${option} ${text}: expected a whole number above 0`);
-}
-
-const { values, positionals } = parseArgs({
-  options: {
+/** @throws Error with a message for the user */
+function readArguments() {
+  const options = {
+    help: { type: "boolean", short: "h", default: false },
     rounds: { type: "string", default: "3" },
     json: { type: "string" },
     svg: { type: "string" },
     before: { type: "string" },
-  },
-  allowPositionals: true,
-});
-const rounds = positive("rounds", values.rounds);
-const known = subjects.map(({ name }) => name);
-const unknown = positionals.filter((name) => !known.includes(name));
-if (unknown.length > 0) throw new Error(`unknown subject "${unknown.join(", ")}": expected ${known.join(", ")}`);
+  } as const;
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const rounds = Number(values.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new Error(`cannot use --rounds ${values.rounds}: expected a whole number above 0`);
+  }
+  const unknown = positionals.filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw new Error(`unknown subject "${unknown.join(", ")}"`);
+  return { ...values, rounds, names: positionals.length > 0 ? positionals : known };
+}
 
+/** Ends the program with the usage, after `message` with status 2. */
+function exitWithUsage(message?: string): never {
+  if (message === undefined) console.log(USAGE);
+  else console.error(`bench: ${message}\n${USAGE}`);
+  process.exit(message === undefined ? 0 : 2);
+}
+
+function argumentsOrExit() {
+  try {
+    return readArguments();
+  } catch (error) {
+    return exitWithUsage(messageOf(error));
+  }
+}
+
+const { help, rounds, names, ...values } = argumentsOrExit();
+if (help) exitWithUsage();
 if (process.platform !== "linux") throw new Error("the load generators and /proc need Linux");
 exitOnSignals();
 // Also for the processes of the subjects.
@@ -60,7 +85,7 @@ if (values.before !== undefined) process.env["WAKEPORT_BENCH_BEFORE"] = resolve(
 const before = machine();
 const results: Result[] = [];
 for (const subject of subjects) {
-  if (positionals.length > 0 && !positionals.includes(subject.name)) continue;
+  if (!names.includes(subject.name)) continue;
   const result = await runApart(subject, rounds);
   results.push(result);
   console.log(`${report(result)}\n`);
