@@ -23,6 +23,7 @@ export class ContainerStarter {
   readonly #finder: ContainerFinder;
   readonly #stopper: ContainerStopper;
   readonly #replacement: ReplacementWatch;
+  #mayRestart = false;
 
   constructor(
     options: () => ContainerOptions,
@@ -34,6 +35,11 @@ export class ContainerStarter {
     this.#finder = finder;
     this.#stopper = stopper;
     this.#replacement = replacement;
+  }
+
+  /** Whether the container is running, and a start under way may restart it: its address is not final. */
+  get mayRestart(): boolean {
+    return this.#mayRestart;
   }
 
   /** @throws TargetError */
@@ -110,15 +116,24 @@ export class ContainerStarter {
     const { engine, network, ...options } = this.#options();
     if (network !== undefined) await checkAddress(facts, { ...options, engine, network }, signal);
     try {
-      if (!facts.isPaused) return await this.#start(facts, signal);
-      await engine.unpause(facts, signal);
-      this.#finder.update({ ...facts, isPaused: false });
-      return (await this.#hasLostNetwork(facts, signal)) ? await this.#restart(facts, signal) : "started";
+      return facts.isPaused ? await this.#unpause(facts, signal) : await this.#start(facts, signal);
     } catch (error) {
       // Another program may have paused or unpaused the container meanwhile.
       const now = await engine.inspect(facts, signal).catch(() => facts);
       if (now.isPaused === facts.isPaused) throw error;
       return this.#startOrUnpause(now, signal);
+    }
+  }
+
+  async #unpause(facts: ContainerFacts, signal: AbortSignal): Promise<"started" | "already"> {
+    this.#mayRestart = facts.networkOf !== undefined;
+    try {
+      await this.#options().engine.unpause(facts, signal);
+      const unpaused = { ...facts, isPaused: false };
+      this.#finder.update(unpaused);
+      return (await this.#hasLostNetwork(unpaused, signal)) ? await this.#restart(unpaused, signal) : "started";
+    } finally {
+      this.#mayRestart = false;
     }
   }
 

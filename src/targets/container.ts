@@ -78,6 +78,7 @@ export class ContainerTarget implements Target {
     const facts = first instanceof TargetError ? first : await this.#inspectTwice(first, signal);
     if (facts instanceof TargetError) return { up: false, missing: sentenceOf(facts) };
     if (!facts.isRunning) return this.#down(facts);
+    if (this.#starter.mayRestart) return { up: false, isRestarting: true };
     const { address, ipv6, caveat, noRoute, holderIncarnation = "" } = await this.#address(facts, signal);
     const incarnation = `${incarnationOf(facts)} ${holderIncarnation}`;
     if (facts.isPaused) return { up: false, pausedIncarnation: incarnation };
