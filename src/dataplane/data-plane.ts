@@ -2,6 +2,7 @@
  * Relays connections in a thread of its own, without Node's streams. The connections that it cannot take are relayed by
  * net/relay.ts. See docs/design/data-plane.md.
  */
+import { messageOf } from "../errors.ts";
 import { type RelayEnd, type Relayer, type RelayOptions, relay } from "../net/relay.ts";
 import { type Command, flags, relayEnds } from "./commands.ts";
 import { sendEarly } from "./early-bytes.ts";
@@ -63,18 +64,18 @@ export class DataPlane implements Relayer {
     if (this.#state !== "idle") return;
     this.#state = "starting";
     const { maxPipes, onLost } = this.#options;
-    this.#worker = new PlaneWorker({
-      counts: this.#counts,
-      maxPipes,
-      onReady: () => this.#decide("up"),
-      onProblem: (problem) => {
-        this.#problem = problem;
-        this.#decide("unavailable");
-        this.#options.onProblem(problem);
-      },
-      onEnds: (ends) => this.#onEnds(ends),
-      onLost,
-    });
+    try {
+      this.#worker = new PlaneWorker({
+        counts: this.#counts,
+        maxPipes,
+        onReady: () => this.#decide("up"),
+        onProblem: (problem) => this.#fail(problem),
+        onEnds: (ends) => this.#onEnds(ends),
+        onLost,
+      });
+    } catch (error) {
+      this.#fail(`no thread can be started: ${messageOf(error)}`);
+    }
   }
 
   /** Starts it, and resolves when it is up or unavailable. */
@@ -111,6 +112,12 @@ export class DataPlane implements Relayer {
     this.drain();
     await this.#worker?.close();
     this.#decided.resolve();
+  }
+
+  #fail(problem: string): void {
+    this.#problem = problem;
+    this.#decide("unavailable");
+    this.#options.onProblem(problem);
   }
 
   #decide(state: "up" | "unavailable"): void {

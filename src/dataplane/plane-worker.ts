@@ -20,7 +20,7 @@ export interface PlaneWorkerOptions extends Omit<WorkerOptions, "control" | "por
   /** Called once if the data plane cannot work here. */
   readonly onProblem: (problem: string) => void;
   readonly onEnds: (ends: readonly number[]) => void;
-  /** Called if the worker ends on its own: the connections in it are lost. */
+  /** Called if the worker ends on its own after its start: the connections in it are lost. */
   readonly onLost: (error: Error) => void;
 }
 
@@ -35,8 +35,10 @@ export class PlaneWorker {
   /** Commands for which the pipe had no room. */
   readonly #backlog: Buffer[] = [];
   #error: unknown;
+  #hasStarted = false;
   #isOver = false;
 
+  /** @throws Error if the system has no thread */
   constructor(options: PlaneWorkerOptions) {
     this.#options = options;
     const { counts, maxPipes } = options;
@@ -111,6 +113,7 @@ export class PlaneWorker {
       writeSync(message.commands, encode({ kind: "stop" }));
       return this.#fail(messageOf(error));
     }
+    this.#hasStarted = true;
     if (this.#isOver) this.#requestStop();
     else this.#options.onReady();
   }
@@ -127,8 +130,9 @@ export class PlaneWorker {
     this.#exited.resolve();
     if (this.#isOver) return;
     const error = this.#error === undefined ? "" : `: ${messageOf(this.#error)}`;
-    const lost = new Error(`the worker of the data plane ended${error}`, { cause: this.#error });
-    this.#options.onLost(lost);
+    const message = `the worker of the data plane ended${error}`;
+    if (!this.#hasStarted) return this.#fail(message);
+    this.#options.onLost(new Error(message, { cause: this.#error }));
   }
 
   #flush(): void {

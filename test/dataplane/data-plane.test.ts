@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { syncBuiltinESMExports } from "node:module";
 import type net from "node:net";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import workerThreads from "node:worker_threads";
 import { ClosedError, ExitedError, RenamedError } from "../../src/activation/errors.ts";
 import { DataPlane } from "../../src/dataplane/data-plane.ts";
 import type { Meter, RelayEnd, RelayOptions } from "../../src/net/relay.ts";
@@ -276,6 +278,45 @@ suite("a data plane that ends", () => {
     assert.equal(await end, "clean");
     await own.close();
   });
+});
+
+suite("a data plane whose thread does not start", () => {
+  class NoThread {
+    constructor() {
+      throw new Error("EAGAIN");
+    }
+  }
+  class NoFile extends workerThreads.Worker {
+    constructor(_file: URL, options: workerThreads.WorkerOptions) {
+      super(new URL("./no-such-file.ts", import.meta.url), options);
+    }
+  }
+
+  for (const [what, replacement, problem] of [
+    ["because the system has no thread", NoThread, /^no thread can be started: EAGAIN$/],
+    ["because its file is missing", NoFile, /^the worker of the data plane ended: Cannot find module/],
+  ] as const) {
+    test(`leaves connections to Node ${what}`, async (context) => {
+      context.mock.property(workerThreads, "Worker", replacement as unknown as typeof workerThreads.Worker);
+      syncBuiltinESMExports();
+      const problems: string[] = [];
+      const own = new DataPlane({
+        maxPipes: 1,
+        onProblem: (text) => problems.push(text),
+        onLost: (error) => assert.fail(error),
+      });
+      try {
+        await own.ready();
+      } finally {
+        context.mock.restoreAll();
+        syncBuiltinESMExports();
+      }
+      assert.equal(own.view.state, "unavailable");
+      assert.match(problems.join(), problem);
+      own.stop();
+      await own.close();
+    });
+  }
 });
 
 suite("a process with a data plane", () => {
