@@ -5,8 +5,8 @@
 import { messageOf } from "../errors.ts";
 import { type RelayEnd, type Relayer, type RelayOptions, relay } from "../net/relay.ts";
 import { type Command, flags, relayEnds } from "./commands.ts";
+import { canDetach, type DetachedSocket, detachBoth } from "./detach.ts";
 import { sendEarly } from "./early-bytes.ts";
-import { canBeTaken, type TakenSocket, takeBoth } from "./hand-over.ts";
 import { PlaneWorker } from "./plane-worker.ts";
 import { RelayedConnection } from "./relayed-connection.ts";
 import { loadSyscalls } from "./syscalls.ts";
@@ -129,11 +129,11 @@ export class DataPlane implements Relayer {
   #take({ client, upstream, filters, meters, lost }: RelayOptions): Promise<RelayEnd> | undefined {
     const worker = this.#worker;
     if (this.#state !== "up" || worker === undefined || filters !== undefined || lost.aborted) return undefined;
-    if (!canBeTaken(client) || !canBeTaken(upstream)) return undefined;
+    if (!canDetach(client) || !canDetach(upstream)) return undefined;
     const slot = this.#freeSlots.pop() ?? this.#slots;
     if (slot === MAX_PAIRS) return undefined;
-    const taken = takeBoth(loadSyscalls(), [client, upstream]);
-    if (taken === undefined) {
+    const detached = detachBoth(loadSyscalls(), [client, upstream]);
+    if (detached === undefined) {
       this.#freeSlots.push(slot);
       return undefined;
     }
@@ -141,17 +141,17 @@ export class DataPlane implements Relayer {
     const { promise, resolve: onEnd } = Promise.withResolvers<RelayEnd>();
     const connection = new RelayedConnection({ slot, meters, lost, send: this.#send, onEnd });
     this.#relayed.set(slot, connection);
-    const [{ bytes: fromClient }, { bytes: fromUpstream }] = taken;
+    const [{ bytes: fromClient }, { bytes: fromUpstream }] = detached;
     connection.count(fromClient.length, fromUpstream.length);
     this.#counts[2 * slot] = fromClient.length;
     this.#counts[2 * slot + 1] = fromUpstream.length;
-    this.#add(worker, slot, taken);
+    this.#add(worker, slot, detached);
     return promise;
   }
 
   readonly #send = (command: Command): void => this.#worker?.send(command);
 
-  #add(worker: PlaneWorker, slot: number, [client, upstream]: readonly [TakenSocket, TakenSocket]): void {
+  #add(worker: PlaneWorker, slot: number, [client, upstream]: readonly [DetachedSocket, DetachedSocket]): void {
     const syscalls = loadSyscalls();
     const fromClient = sendEarly(syscalls, client.bytes, upstream.fd);
     const fromUpstream = sendEarly(syscalls, upstream.bytes, client.fd);

@@ -66,10 +66,10 @@ class WorkerLoop {
 
   #readCommands(): void {
     const length = this.#syscalls.read(this.#commands.read, this.#records, this.#records.length);
-    for (let offset = 0; offset < length; offset += RECORD_BYTES) this.#obey(decode(this.#records, offset));
+    for (let offset = 0; offset < length; offset += RECORD_BYTES) this.#execute(decode(this.#records, offset));
   }
 
-  #obey(command: Command): void {
+  #execute(command: Command): void {
     switch (command.kind) {
       case "add":
         return this.#add(command);

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { constants } from "node:os";
 import { suite, test } from "node:test";
 import type { CoreOptions } from "../../src/dataplane/core.ts";
-import { takeBoth } from "../../src/dataplane/hand-over.ts";
+import { detachBoth } from "../../src/dataplane/detach.ts";
 import { loadSyscalls, type Syscalls } from "../../src/dataplane/syscalls.ts";
 import { loadLibc } from "../../src/ffi/libc.ts";
 import { socketFd } from "../../src/net/socket-fd.ts";
@@ -217,7 +217,7 @@ suite("a core", () => {
     client.near.pause().read(0);
     client.far.send("early ");
     await eventually("Node has read", () => client.near.readableLength > 0);
-    const [one, other] = takeBoth(syscalls, [client.near, upstream.near])!;
+    const [one, other] = detachBoth(syscalls, [client.near, upstream.near])!;
     client.far.end("late");
     const early = { client: { bytes: one.bytes }, upstream: { bytes: other.bytes } };
     loop.core.add({ slot: 1, client: one.fd, upstream: other.fd, early });
@@ -233,7 +233,7 @@ suite("a core", () => {
     client.near.resume();
     client.far.end();
     await eventually("Node has read the end", () => client.near.readableEnded);
-    const [one, other] = takeBoth(syscalls, [client.near, upstream.near])!;
+    const [one, other] = detachBoth(syscalls, [client.near, upstream.near])!;
     loop.core.add({ slot: 1, client: one.fd, upstream: other.fd });
     assert.equal(await upstream.far.ended(), "ended");
     upstream.far.end("answer");
@@ -245,7 +245,7 @@ suite("a core", () => {
   test("ends a pair whose upstream had failed before", async () => {
     using loop = new CoreLoop();
     const [client, upstream] = [await pair(), await pair()];
-    const [one, other] = takeBoth(syscalls, [client.near, upstream.near])!;
+    const [one, other] = detachBoth(syscalls, [client.near, upstream.near])!;
     upstream.far.reset();
     // The kernel reports an error once only.
     const byte = Buffer.alloc(1);
@@ -272,7 +272,7 @@ suite("a core", () => {
     const links = await Promise.all(Array.from({ length: 20 }, () => CoreLink.open(loop)));
     const later = await Promise.all(Array.from({ length: 20 }, async () => [await pair(), await pair()] as const));
     for (const [client, upstream] of later) {
-      const [one, other] = takeBoth(syscalls, [client.near, upstream.near])!;
+      const [one, other] = detachBoth(syscalls, [client.near, upstream.near])!;
       others.push([one.fd, other.fd]);
     }
     for (const { client, upstream } of links) {

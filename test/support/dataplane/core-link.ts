@@ -1,7 +1,7 @@
 /** A core of the data plane in this thread, with connections through it. */
 import { arch } from "node:process";
 import { Core, type CoreOptions } from "../../../src/dataplane/core.ts";
-import { takeBoth } from "../../../src/dataplane/hand-over.ts";
+import { detachBoth } from "../../../src/dataplane/detach.ts";
 import { loadSyscalls } from "../../../src/dataplane/syscalls.ts";
 import type { Meter, RelayEnd } from "../../../src/net/relay.ts";
 import { eventually } from "../eventually.ts";
@@ -71,7 +71,7 @@ export class CoreLink implements Disposable {
   static async open(loop: CoreLoop): Promise<CoreLink> {
     const [client, upstream] = [await pair(), await pair()];
     const slot = loop.nextSlot();
-    const [one, other] = takeBoth(loadSyscalls(), [client.near, upstream.near])!;
+    const [one, other] = detachBoth(loadSyscalls(), [client.near, upstream.near])!;
     const early = { client: { bytes: one.bytes }, upstream: { bytes: other.bytes } };
     loop.core.add({ slot, client: one.fd, upstream: other.fd, early });
     return new CoreLink(loop, slot, client.far, upstream.far);

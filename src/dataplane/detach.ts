@@ -1,30 +1,30 @@
-/** Takes a connected socket out of Node: its descriptor, and the bytes that Node has read from it. */
+/** Detaches connected sockets from Node: their descriptors, and the bytes that Node has read from them. */
 import type net from "node:net";
 import { socketFd } from "../net/socket-fd.ts";
 import type { Syscalls } from "./syscalls.ts";
 
-export interface TakenSocket {
+export interface DetachedSocket {
   /** A new descriptor of the connection, which the caller closes. */
   readonly fd: number;
   readonly bytes: Buffer;
 }
 
 /** Whether Node has neither bytes nor an error that a hand-over would lose. */
-export function canBeTaken(socket: net.Socket): boolean {
+export function canDetach(socket: net.Socket): boolean {
   const isIdle = socket.writable && !socket.connecting && socket.writableLength === 0;
   return isIdle && !socket.destroyed && socket.errored === null;
 }
 
 /**
- * Takes both sockets, which must be unchanged since `canBeTaken`. Node reads only between two turns of its event loop, so
+ * Detaches both sockets, which must be unchanged since `canDetach`. Node reads only between two turns of its event loop, so
  * no byte is lost; its `destroy` closes a descriptor without FIN and reset, as long as another one is open.
  *
  * @returns undefined if a descriptor cannot be duplicated; the sockets are then unchanged
  */
-export function takeBoth(
+export function detachBoth(
   syscalls: Syscalls,
   sockets: readonly [net.Socket, net.Socket],
-): readonly [TakenSocket, TakenSocket] | undefined {
+): readonly [DetachedSocket, DetachedSocket] | undefined {
   const [first, second] = sockets.map((socket) => duplicateOf(syscalls, socket)) as [number, number];
   if (first < 0 || second < 0) {
     for (const fd of [first, second]) if (fd >= 0) syscalls.close(fd);
