@@ -1,6 +1,6 @@
 /**
- * Sets what Node's spawn() cannot set for a program: umask, limits, priority, groups and a listener (LISTEN_FDS). For each
- * one a system program runs first and replaces itself by the next one with exec, so that the PID stays the same.
+ * Sets what spawners cannot set for a program: umask, limits, priority, groups and a listener (LISTEN_FDS). For each of
+ * them a system program runs first and replaces itself with exec, so that the PID stays the same.
  */
 import type { LimitName, ProgramLimit, ProgramLimits } from "../config/values/process-limits.ts";
 import type { Account } from "./user-account.ts";
@@ -23,7 +23,7 @@ export interface Program {
   readonly listenerName?: string;
 }
 
-/** Arguments of spawn(). */
+/** What a spawner starts. */
 export interface Spawnable {
   readonly file: string;
   readonly args: readonly string[];
@@ -47,7 +47,7 @@ const ULIMIT: { readonly [Name in LimitName]: { readonly flag: string; readonly 
 };
 
 /**
- * Returns the arguments of spawn() for a program.
+ * Returns what a spawner starts for a program.
  *
  * @param find returns the path of sh, bash, nice or setpriv; throws if the system does not have it
  * @param setsAccount whether the spawner can set a user and a group without groups
@@ -59,7 +59,7 @@ export function spawnable(
 ): Spawnable {
   const { command, argv0, account, listenerName } = program;
   const script = scriptOf(program);
-  // Only root may raise a limit or a priority, so the account is set last. spawn() cannot set groups.
+  // Only root may raise a limit or a priority, so the account is set last. Spawners cannot set groups.
   const isLate =
     !setsAccount || program.nice !== undefined || program.limits !== undefined || (account?.groups.length ?? 0) > 0;
   const setpriv = isLate && account !== undefined ? setprivOf(account, find) : [];
@@ -86,7 +86,7 @@ const RENAME = 'exec -a "$0" "$@"';
 /** Returns the shell commands before the exec. The first command that fails ends the shell, with its message on stderr. */
 function scriptOf({ umask, limits, listenerName }: Program): string {
   const steps: string[] = [];
-  // spawn() makes a listener that it passes as stdin blocking, as programs expect it.
+  // A spawner makes a listener that it passes as stdin blocking, as programs expect it.
   if (listenerName !== undefined) steps.push("export LISTEN_PID=$$", "exec 3<&0 </dev/null");
   if (umask !== undefined) steps.push(`umask ${umask.toString(8).padStart(3, "0")}`);
   for (const [name, limit] of Object.entries(limits ?? {}) as [LimitName, ProgramLimit][]) {
