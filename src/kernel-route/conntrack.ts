@@ -1,4 +1,5 @@
 /** Counts and deletes forwarded flows in the kernel's table of connections, with conntrack(8). */
+import { readFile } from "node:fs/promises";
 import { MARK_BASE, MARK_MASK } from "./ruleset.ts";
 import { runTool } from "./tool.ts";
 
@@ -36,4 +37,14 @@ export async function deleteFlows(mark: number, protocol?: "udp"): Promise<void>
     // conntrack fails if no entry matches.
     if (!/\b0 flow entries/.test(String(error))) throw error;
   });
+}
+
+/** Returns the number of entries in the kernel's table of connections, and its limit; 0 if a number cannot be read. */
+export async function readTableUse(): Promise<{ readonly count: number; readonly max: number }> {
+  const [count = 0, max = 0] = await Promise.all(
+    ["count", "max"].map(async (name) =>
+      Number(await readFile(`/proc/sys/net/netfilter/nf_conntrack_${name}`, "utf8").catch(() => "0")),
+    ),
+  );
+  return { count, max };
 }

@@ -1,10 +1,10 @@
 /** Forwards connections to ready targets in the kernel, by the rules of docs/design/kernel-route.md. */
-import { readFile } from "node:fs/promises";
 import { isIP, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 import { type Service, type WokenService, wokenKinds } from "../config/config.ts";
 import { messageOf } from "../errors.ts";
-import { countFlows, deleteFlows } from "./conntrack.ts";
+import { countFlows, deleteFlows, readTableUse } from "./conntrack.ts";
+import { CounterTotals, NO_COUNTERS } from "./counter-totals.ts";
 import { reasonToRelay, type SharedSettings } from "./eligibility.ts";
 import { checkPermission, type Permission } from "./permission.ts";
 import type { RouteObserver } from "./reports.ts";
@@ -27,7 +27,6 @@ const MAX_POLL_MS = 5_000;
 const POLLS_PER_TIMEOUT = 4;
 /** Share of the kernel's table of connections above which a warning is reported. */
 const ALMOST_FULL = 0.8;
-const NO_COUNTERS: Counters = { up: 0, down: 0, connections: 0 };
 
 /** The forwarded connections of one service. */
 export interface ServiceRoute {
@@ -56,9 +55,7 @@ export class KernelRoute implements SharedTable {
   readonly #marks = new Map<string, number>();
   /** Services with counters in the table. */
   readonly #counted = new Set<string>();
-  /** The last values of the kernel, and the totals since wakeport started. */
-  #counters: ReadonlyMap<string, Counters> = new Map();
-  readonly #totals = new Map<string, Counters>();
+  readonly #totals = new CounterTotals();
   #flows: ReadonlyMap<number, number> = new Map();
   #isCounted = false;
   readonly #failures = new Map<string, string>();
@@ -138,7 +135,7 @@ export class KernelRoute implements SharedTable {
 
   /** Returns undefined if the service is not to be forwarded and never was. */
   routeOf(service: Service): ServiceRoute | undefined {
-    const counters = this.#totals.get(service.name);
+    const counters = this.#totals.of(service.name);
     if (!this.#isRequested(service) && counters === undefined) return undefined;
     const mark = this.#marks.get(service.name) ?? 0;
     const isOpen = [...this.#routes].some((route) => route.forwards(mark));
@@ -241,34 +238,18 @@ export class KernelRoute implements SharedTable {
     return reasonToRelay(service, this.#settings) ?? this.#permission.problem;
   }
 
-  /** Adds what the kernel counted since the last poll to the totals. @returns the marks of services that were used */
+  /** Adds the kernel's counters to the totals. @returns the marks of services that were used since the last poll */
   #count(counters: ReadonlyMap<string, Counters>): ReadonlySet<number> {
-    const moved = new Set<number>();
-    for (const [service, now] of counters) {
-      const last = this.#counters.get(service) ?? NO_COUNTERS;
-      const total = this.#totals.get(service) ?? NO_COUNTERS;
-      // A new table counts from 0.
-      const since = (key: keyof Counters): number => (now[key] < last[key] ? now[key] : now[key] - last[key]);
-      const [up, down, connections] = [since("up"), since("down"), since("connections")];
-      if (up + down + connections === 0) continue;
-      moved.add(this.#markOf(service));
-      this.#totals.set(service, {
-        up: total.up + up,
-        down: total.down + down,
-        connections: total.connections + connections,
-      });
+    const used = this.#totals.add(counters);
+    for (const [service, { connections }] of used) {
       if (connections > 0) this.#observer.forwarded({ service, connections });
     }
-    this.#counters = counters;
-    return moved;
+    return new Set([...used.keys()].map((service) => this.#markOf(service)));
   }
 
   /** A full table drops the first packets of new connections, also of those to the listeners. */
   async #checkSize(): Promise<void> {
-    const numbers = ["count", "max"].map(async (name) =>
-      Number(await readFile(`/proc/sys/net/netfilter/nf_conntrack_${name}`, "utf8").catch(() => "0")),
-    );
-    const [count = 0, max = 0] = await Promise.all(numbers);
+    const { count, max } = await readTableUse();
     const isAlmostFull = count > max * ALMOST_FULL;
     if (isAlmostFull && !this.#isAlmostFull) {
       const message = `the kernel's table of connections has ${count} of ${max} entries: lower nf_conntrack_tcp_timeout_time_wait, or raise nf_conntrack_max on the host`;
