@@ -73,22 +73,8 @@ export class Daemon {
       return this.#services.all.map(({ gauges }) => gauges);
     });
     this.#observer = fanOut(this.#metrics.observer, options.observer);
-    this.#dataPlane = new DataPlane({
-      maxPipes: maxPipesOf(options.openFiles),
-      onProblem: (problem) => this.#observer.warning("relay.unavailable", withoutDataPlane(problem)),
-      // An uncaught error ends the process, because the connections are lost.
-      onLost: (error) => {
-        throw error;
-      },
-    });
-
-    const slots = new Slots({
-      limit: () => connectionLimitOf(this.#descriptorUse),
-      what: "connections in total",
-      reason: "process_limit",
-      services: () => this.#services.size,
-    });
-    this.#sharedAdmission = sharedAdmission(slots);
+    this.#dataPlane = this.#newDataPlane();
+    this.#sharedAdmission = sharedAdmission(this.#newSlots());
     this.#engine = needsEngine(config)
       ? createEngine(config, options, this.#observer, () => this.areTargetsAsleep)
       : undefined;
@@ -122,13 +108,7 @@ export class Daemon {
     for (const service of enabled) this.#services.register(service);
     this.#discovery = this.#engine && config.discover && this.#discover(this.#engine);
 
-    this.#admin = new AdminEndpoint(config.admin, {
-      allowedHosts: () => this.#config.adminAllowedHosts,
-      metrics: this.#metrics,
-      status: () => this.status,
-      open: (service, limit) => this.#services.openOf(service, limit),
-      notReady: () => this.#engine && engineProblem(this.#engine),
-    });
+    this.#admin = this.#newAdmin();
     if (this.#engine !== undefined) this.#metrics.addEngine();
   }
 
@@ -301,6 +281,36 @@ export class Daemon {
     this.#loadSpawn(config);
     this.#prepareDataPlane(config.services);
     return changes;
+  }
+
+  #newDataPlane(): DataPlane {
+    return new DataPlane({
+      maxPipes: maxPipesOf(this.#options.openFiles),
+      onProblem: (problem) => this.#observer.warning("relay.unavailable", withoutDataPlane(problem)),
+      // An uncaught error ends the process, because the connections are lost.
+      onLost: (error) => {
+        throw error;
+      },
+    });
+  }
+
+  #newSlots(): Slots {
+    return new Slots({
+      limit: () => connectionLimitOf(this.#descriptorUse),
+      what: "connections in total",
+      reason: "process_limit",
+      services: () => this.#services.size,
+    });
+  }
+
+  #newAdmin(): AdminEndpoint {
+    return new AdminEndpoint(this.#config.admin, {
+      allowedHosts: () => this.#config.adminAllowedHosts,
+      metrics: this.#metrics,
+      status: () => this.status,
+      open: (service, limit) => this.#services.openOf(service, limit),
+      notReady: () => this.#engine && engineProblem(this.#engine),
+    });
   }
 
   /** Starts the data plane before its first connection if a service requires it, so that a problem is reported at once. */
