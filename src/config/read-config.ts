@@ -1,5 +1,5 @@
 /**
- * Reads the configuration in a child process. The libraries for YAML and schemas take 20 MB and are needed only meanwhile;
+ * Reads the configuration in a child process. The libraries for YAML and schemas take 20 MB and are needed only then;
  * the heap of a worker thread would stay with the process.
  */
 import { spawn } from "node:child_process";
