@@ -151,7 +151,9 @@ async function play({ call, name, answer }: Scene): Promise<void> {
   const what = `${name} to ${call}`;
   await using fake = await FakeEngine.open();
   const { container, host } = fake;
-  const service = { to: container, port: container.port, start_timeout: `${START_TIMEOUT_MS}ms`, ...settings[call] };
+  const target = { to: container, port: container.port, start_timeout: `${START_TIMEOUT_MS}ms` };
+  // All scenes run at once. A data plane for each of them would take longer to start than a client waits.
+  const service = { ...target, relay: "node", ...settings[call] };
   await using wakeport = await Wakeport.open({ echo: service }, { docker: { host } });
   // Wakeport inspects the target at the start, and again after it has subscribed to events.
   const route = call === "list" ? "/containers/json" : "/containers/fake/json";
