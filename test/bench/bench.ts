@@ -20,7 +20,7 @@ import { subjects } from "./subjects.ts";
 const known = subjects.map(({ name }) => name);
 const USAGE = `usage: npm run bench -- [SUBJECT...] [OPTIONS]
 
-  --rounds N          measure each program N times; default: 3
+  --rounds N          measure each program N times (cold-start and asleep: a multiple of it); default: 3
   --json FILE         write all samples
   --svg FILE          draw the CPU time for each GB, which throughput measures
   --before CHECKOUT   measure another checkout of wakeport too
