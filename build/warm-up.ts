@@ -18,11 +18,13 @@ export async function warmUp(main: string, cache: string): Promise<void> {
   const service = `a: { ports: ["127.0.0.1:${port}"], container: wakeport-build }`;
   const docker = `docker: { host: "unix://${folder}/none.sock" }`;
   writeFileSync(file, `admin: { listen: "127.0.0.1:${admin}" }\n${docker}\nservices: { ${service} }\n`);
+  // A cache in the environment would take precedence over the one of dist/.
+  const { NODE_COMPILE_CACHE: _, ...env } = process.env;
   try {
-    execFileSync(process.execPath, [main, "check", "-c", file]);
-    const run = spawn(process.execPath, [main, "run", "-c", file], { stdio: ["ignore", "pipe", "inherit"] });
+    execFileSync(process.execPath, [main, "check", "-c", file], { env });
+    const run = spawn(process.execPath, [main, "run", "-c", file], { env, stdio: ["ignore", "pipe", "inherit"] });
     await once(run.stdout, "data", { signal: AbortSignal.timeout(START_MS) });
-    execFileSync(process.execPath, [main, "healthcheck", "-c", file]);
+    execFileSync(process.execPath, [main, "healthcheck", "-c", file], { env });
     await end(run);
     for (const user of USERS) share(cache, user);
   } finally {
