@@ -304,6 +304,14 @@ c, a = s.accept(); c.sendall(b"second run\\n")`;
     assert.equal(peer.text, "second run\n");
     const { outcome } = await bench.program.logged("connection.closed");
     assert.equal(outcome, "served");
+    // The first connection started the data plane, which takes the second one from its handler.
+    await eventually("the data plane is up", async () => {
+      const response = await fetch(`http://127.0.0.1:${bench.admin}/api/v1/services`);
+      return (await response.text()).includes('"data_plane":{"state":"up"');
+    });
+    await writeFile(first.path, "");
+    const next = await exchange(bench.port);
+    assert.equal(next.text, "second run\n");
   });
 
   test("that exits at once resets its clients, and is not restarted in a loop", async () => {

@@ -90,15 +90,25 @@ export class InetdWait implements Handler {
     const run = this.#run ?? this.#begin(client.listener);
     const worker = await run.worker;
     const upstream = await this.#dial(client, worker);
-    const own = client.listener.intercept(upstream, (accepted) => void this.#serveAgain(client, accepted, attempt + 1));
-    return { upstream, worker, own };
+    const ended = new AbortController();
+    const { listener } = client;
+    const intercepted = listener.intercept(upstream, (socket) => {
+      // The client's own socket and signal end when its relay begins.
+      void this.#serveAgain({ socket, signal: ended.signal, listener }, attempt + 1);
+    });
+    const end = (): void => {
+      intercepted[Symbol.dispose]();
+      ended.abort(new Error("the relay of the client has ended"));
+    };
+    return { upstream, worker, own: { [Symbol.dispose]: end } };
   }
 
   /**
    * Relays a connection that the program left in the backlog to its next run. The connection contains all that its client
    * sent. After MAX_ATTEMPTS the client is reset.
    */
-  async #serveAgain(client: Connecting, accepted: net.Socket, attempt: number): Promise<void> {
+  async #serveAgain(client: Connecting, attempt: number): Promise<void> {
+    const { socket: accepted } = client;
     accepted.on("error", () => {});
     try {
       if (attempt > MAX_ATTEMPTS || this.#isDraining) return reset(accepted);
