@@ -130,9 +130,9 @@ function signalNumber(name: string): number {
   return numbers[name] ?? 0;
 }
 
-/** `26/11/22@07:32:19`, in local time. */
+/** `26/3/1@07:32:19`, in local time: xinetd pads neither the month nor the day. */
 function timestamp(now: Date): string {
-  const date = [now.getFullYear() % 100, now.getMonth() + 1, now.getDate()].map(twoDigits).join("/");
+  const date = `${twoDigits(now.getFullYear() % 100)}/${now.getMonth() + 1}/${now.getDate()}`;
   return `${date}@${[now.getHours(), now.getMinutes(), now.getSeconds()].map(twoDigits).join(":")}`;
 }
 

@@ -121,7 +121,7 @@ const DEFAULTS = `defaults
  * if it notices the reset before.
  */
 function linesOf(log: string, name: string): string[] {
-  const form = new RegExp(`^\\d\\d/\\d\\d/\\d\\d@\\d\\d:\\d\\d:\\d\\d: ([A-Z]+: ${name} .*)$`, "gm");
+  const form = new RegExp(`^\\d\\d/\\d{1,2}/\\d{1,2}@\\d\\d:\\d\\d:\\d\\d: ([A-Z]+: ${name} .*)$`, "gm");
   return [...log.matchAll(form)]
     .map(([, words = ""]) =>
       words

@@ -401,7 +401,7 @@ suite("openLog()", () => {
       log.level = "warn";
       observer.connection(${JSON.stringify(connection)});`,
     );
-    const at = "\\d\\d/\\d\\d/\\d\\d@\\d\\d:\\d\\d:\\d\\d";
+    const at = "\\d\\d/\\d{1,2}/\\d{1,2}@\\d\\d:\\d\\d:\\d\\d";
     const lines = [
       `${at}: START: db pid=0 from=192\\.0\\.2\\.1`,
       `${at} wakeport\\[7847\\]: WARNING: what is`,

@@ -141,6 +141,10 @@ suite("xinetdLines()", () => {
     assert.deepEqual(xinetdLines({ event: "xinetd", level: "info", msg: "START: ftp" }, 7, AT), [
       "26/11/22@07:05:09: START: ftp",
     ]);
+    const march = new Date(2009, 2, 1, 7, 5, 9);
+    assert.deepEqual(xinetdLines({ event: "xinetd", level: "info", msg: "START: ftp" }, 7, march), [
+      "09/3/1@07:05:09: START: ftp",
+    ]);
   });
 
   test("formats each line of a message as xinetd does and escapes control characters", () => {
