@@ -99,7 +99,8 @@ export class Connection implements Client {
     this.#observer = observer;
     this.#onEnd = onEnd;
     this.#isCold = route.handler.isCold;
-    this.#userId = ident && new UserIdQuery(ident, this);
+    // The client may close before the answer, and a closed socket has no addresses.
+    this.#userId = ident && new UserIdQuery(ident, { peer: this.peer, local: this.local });
   }
 
   get socket(): net.Socket {
