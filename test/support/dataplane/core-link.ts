@@ -60,9 +60,12 @@ export class CoreLink implements Disposable {
   readonly upstream: Peer;
   readonly slot: number;
   readonly #loop: CoreLoop;
+  /** The core's descriptor of the client. */
+  readonly #clientFd: number;
 
-  private constructor(loop: CoreLoop, slot: number, client: Peer, upstream: Peer) {
+  private constructor(loop: CoreLoop, slot: number, clientFd: number, client: Peer, upstream: Peer) {
     this.#loop = loop;
+    this.#clientFd = clientFd;
     this.slot = slot;
     this.client = client;
     this.upstream = upstream;
@@ -74,7 +77,7 @@ export class CoreLink implements Disposable {
     const [one, other] = detachBoth(loadSyscalls(), [client.near, upstream.near])!;
     const early = { client: { bytes: one.bytes }, upstream: { bytes: other.bytes } };
     loop.core.add({ slot, client: one.fd, upstream: other.fd, early });
-    return new CoreLink(loop, slot, client.far, upstream.far);
+    return new CoreLink(loop, slot, one.fd, client.far, upstream.far);
   }
 
   get meter(): Meter {
@@ -88,6 +91,12 @@ export class CoreLink implements Disposable {
   async ended(): Promise<RelayEnd> {
     await eventually("the pair ended", () => this.end !== undefined);
     return this.end!;
+  }
+
+  /** Waits until the client has acknowledged everything, a FIN included, and the core has noticed it. */
+  async isDelivered(): Promise<void> {
+    await eventually("the client has acknowledged", () => loadSyscalls().sendQueue(this.#clientFd) === 0);
+    await this.#loop.hasTurned(10);
   }
 
   /** Waits until no byte has moved for 50 ms. */
