@@ -1,9 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
 import { cpuSecondsOfTree, residentBytesOfTree } from "./cpu.ts";
+import { missingCompiler } from "./load.ts";
 import { dialWhenOpen } from "./ports.ts";
 import { Program } from "./program.ts";
-import type { Relay } from "./relays.ts";
+import { type Relay, relays } from "./relays.ts";
+import type { Contestant, Field, Sample } from "./subject.ts";
 
 const START_MS = 15_000;
 /** A relay closes connections, and a parent reaps children, after the client has ended. */
@@ -67,4 +69,21 @@ export function installed(relays: readonly Relay[]): { present: readonly Relay[]
     present: found.flatMap(({ relay, lacks }) => (lacks === null ? [relay] : [])),
     missing: found.flatMap(({ relay, lacks }) => (lacks === null ? [] : [`${relay.name} (${lacks})`])),
   };
+}
+
+/** Starts all relays that can run here, each with a server in C of its own. */
+export async function relayField(
+  owned: AsyncDisposableStack,
+  serve: Serve,
+  measure: (relayed: Relayed) => Promise<Sample>,
+): Promise<Field> {
+  const compiler = missingCompiler();
+  if (compiler !== undefined) return { contestants: [], missing: [`all: no ${compiler}`] };
+  const { present, missing } = installed(relays);
+  const contestants: Contestant[] = [];
+  for (const relay of present) {
+    const relayed = await openRelay(relay, serve, owned);
+    contestants.push({ name: relay.name, measure: () => measure(relayed) });
+  }
+  return { contestants, missing };
 }

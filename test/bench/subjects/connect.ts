@@ -1,8 +1,7 @@
 /** The cost of a connection: connect, 64 bytes and their echo, close; one client at a time, and 16. */
-import { connects, echoServer, missingCompiler } from "../load.ts";
-import { installed, openRelay, type Relayed } from "../relayed.ts";
-import { relays } from "../relays.ts";
-import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
+import { connects, echoServer } from "../load.ts";
+import { type Relayed, relayField } from "../relayed.ts";
+import type { Metric, Sample, Subject } from "../subject.ts";
 
 const CLIENTS = [1, 16];
 const SECONDS = 1.5;
@@ -20,17 +19,7 @@ export const connect: Subject = {
   references: ["haproxy"],
   isIsolated: true,
   derive: (sample, direct) => ({ addedUs1: (sample["p50Us1"] ?? 0) - (direct["p50Us1"] ?? 0) }),
-  async open(owned): Promise<Field> {
-    const compiler = missingCompiler();
-    if (compiler !== undefined) return { contestants: [], missing: [`all: no ${compiler}`] };
-    const { present, missing } = installed(relays);
-    const contestants: Contestant[] = [];
-    for (const relay of present) {
-      const relayed = await openRelay(relay, echoServer, owned);
-      contestants.push({ name: relay.name, measure: () => measure(relayed) });
-    }
-    return { contestants, missing };
-  },
+  open: (owned) => relayField(owned, echoServer, measure),
 };
 
 async function measure({ port, costs }: Relayed): Promise<Sample> {

@@ -1,8 +1,7 @@
 /** Bytes a second in one direction, and what they cost the relay, through 1, 8 and 64 connections at a time. */
-import { flood, missingCompiler, sinkServer } from "../load.ts";
-import { installed, openRelay, type Relayed } from "../relayed.ts";
-import { relays } from "../relays.ts";
-import type { Contestant, Field, Metric, Sample, Subject } from "../subject.ts";
+import { flood, sinkServer } from "../load.ts";
+import { type Relayed, relayField } from "../relayed.ts";
+import type { Metric, Sample, Subject } from "../subject.ts";
 
 const STREAMS = [1, 8, 64];
 const SECONDS = 1;
@@ -17,17 +16,7 @@ export const throughput: Subject = {
   ]),
   references: ["haproxy", "socket-proxyd"],
   isIsolated: true,
-  async open(owned): Promise<Field> {
-    const compiler = missingCompiler();
-    if (compiler !== undefined) return { contestants: [], missing: [`all: no ${compiler}`] };
-    const { present, missing } = installed(relays);
-    const contestants: Contestant[] = [];
-    for (const relay of present) {
-      const relayed = await openRelay(relay, sinkServer, owned);
-      contestants.push({ name: relay.name, measure: () => measure(relayed) });
-    }
-    return { contestants, missing };
-  },
+  open: (owned) => relayField(owned, sinkServer, measure),
 };
 
 async function measure({ port, costs }: Relayed): Promise<Sample> {
