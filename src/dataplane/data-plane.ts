@@ -14,6 +14,8 @@ import { loadSyscalls } from "./syscalls.ts";
 /** Connections at a time. Only used slots need memory. */
 const MAX_PAIRS = 1 << 20;
 const NUMBERS_PER_END = 4;
+/** Pause after a start for which the system had no thread. */
+const RETRY_MS = 60_000;
 
 /** `idle`: no connection needed it yet. `unavailable`: it cannot work here. */
 export type DataPlaneState = "idle" | "starting" | "up" | "unavailable" | "closed";
@@ -28,10 +30,12 @@ export interface DataPlaneView {
 
 export interface DataPlaneOptions {
   readonly maxPipes: number;
-  /** Called once if it is unavailable. */
+  /** Called once if it is unavailable, also if later starts fail. */
   readonly onProblem: (problem: string) => void;
   /** Called if its thread ends on its own. The connections in it are lost. */
   readonly onLost: (error: Error) => void;
+  /** Monotonic time, in milliseconds. */
+  readonly now?: () => number;
 }
 
 /** Returns the sentence for the operator if the data plane is unavailable. */
@@ -48,6 +52,8 @@ export class DataPlane implements Relayer {
   #slots = 0;
   #state: DataPlaneState = "idle";
   #problem: string | undefined;
+  /** When a connection may start it again. A self-test is not repeated. */
+  #retryAt = Number.POSITIVE_INFINITY;
   #worker: PlaneWorker | undefined;
 
   constructor(options: DataPlaneOptions) {
@@ -59,10 +65,13 @@ export class DataPlane implements Relayer {
     return { state: this.#state, connections, ...(this.#problem !== undefined && { problem: this.#problem }) };
   }
 
-  /** Starts its thread in the background, unless that was done before. */
+  /** Starts its thread in the background, unless that was done before. A limit of threads may have passed. */
   prepare(): void {
-    if (this.#state !== "idle") return;
+    const isFirst = this.#state === "idle";
+    const isRetry = this.#state === "unavailable" && this.#now() >= this.#retryAt;
+    if (!isFirst && !isRetry) return;
     this.#state = "starting";
+    this.#retryAt = Number.POSITIVE_INFINITY;
     const { maxPipes, onLost } = this.#options;
     try {
       this.#worker = new PlaneWorker({
@@ -74,6 +83,7 @@ export class DataPlane implements Relayer {
         onLost,
       });
     } catch (error) {
+      this.#retryAt = this.#now() + RETRY_MS;
       this.#fail(`no thread can be started: ${messageOf(error)}`);
     }
   }
@@ -114,14 +124,20 @@ export class DataPlane implements Relayer {
     this.#decided.resolve();
   }
 
+  #now(): number {
+    return (this.#options.now ?? performance.now.bind(performance))();
+  }
+
   #fail(problem: string): void {
+    const isKnown = this.#problem !== undefined;
     this.#problem = problem;
     this.#decide("unavailable");
-    this.#options.onProblem(problem);
+    if (!isKnown) this.#options.onProblem(problem);
   }
 
   #decide(state: "up" | "unavailable"): void {
     if (this.#state === "starting") this.#state = state;
+    if (state === "up") this.#problem = undefined;
     this.#decided.resolve();
   }
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { syncBuiltinESMExports } from "node:module";
 import type net from "node:net";
 import { join } from "node:path";
-import { after, before, suite, test } from "node:test";
+import { after, before, suite, type TestContext, test } from "node:test";
 import workerThreads from "node:worker_threads";
 import { ClosedError, ExitedError, RenamedError } from "../../src/activation/errors.ts";
 import { DataPlane } from "../../src/dataplane/data-plane.ts";
@@ -281,42 +281,86 @@ suite("a data plane that ends", () => {
 });
 
 suite("a data plane whose thread does not start", () => {
-  class NoThread {
-    constructor() {
-      throw new Error("EAGAIN");
+  /** Replaces the class of threads by one whose constructor does something first. */
+  async function withThreads(context: TestContext, begin: () => URL, use: () => Promise<void>): Promise<void> {
+    class Replacement extends workerThreads.Worker {
+      constructor(_file: URL, options: workerThreads.WorkerOptions) {
+        super(begin(), options);
+      }
     }
-  }
-  class NoFile extends workerThreads.Worker {
-    constructor(_file: URL, options: workerThreads.WorkerOptions) {
-      super(new URL("./no-such-file.ts", import.meta.url), options);
+    context.mock.property(workerThreads, "Worker", Replacement as typeof workerThreads.Worker);
+    syncBuiltinESMExports();
+    try {
+      await use();
+    } finally {
+      context.mock.restoreAll();
+      syncBuiltinESMExports();
     }
   }
 
-  for (const [what, replacement, problem] of [
-    ["because the system has no thread", NoThread, /^no thread can be started: EAGAIN$/],
-    ["because its file is missing", NoFile, /^the worker of the data plane ended: Cannot find module/],
-  ] as const) {
-    test(`leaves connections to Node ${what}`, async (context) => {
-      context.mock.property(workerThreads, "Worker", replacement as unknown as typeof workerThreads.Worker);
-      syncBuiltinESMExports();
-      const problems: string[] = [];
-      const own = new DataPlane({
-        maxPipes: 1,
-        onProblem: (text) => problems.push(text),
-        onLost: (error) => assert.fail(error),
-      });
-      try {
-        await own.ready();
-      } finally {
-        context.mock.restoreAll();
-        syncBuiltinESMExports();
-      }
-      assert.equal(own.view.state, "unavailable");
-      assert.match(problems.join(), problem);
-      own.stop();
-      await own.close();
+  function create() {
+    const problems: string[] = [];
+    const clock = { ms: 0 };
+    const own = new DataPlane({
+      maxPipes: 1,
+      now: () => clock.ms,
+      onProblem: (text) => problems.push(text),
+      onLost: (error) => assert.fail(error),
     });
+    return { own, problems, clock };
   }
+
+  async function relayOne(own: DataPlane): Promise<void> {
+    using link = await Link.open();
+    const end = own.relay({ ...link.near, meters: [], lost: link.lost.signal });
+    link.client.end();
+    link.upstream.end();
+    assert.equal(await end, "clean");
+  }
+
+  test("leaves connections to Node, and is started by a later one at most once a minute", async (context) => {
+    const { own, problems, clock } = create();
+    let starts = 0;
+    const fail = (): never => {
+      starts += 1;
+      throw new Error("EAGAIN");
+    };
+    await withThreads(context, fail, async () => {
+      await own.ready();
+      for (const ms of [0, 59_999, 60_000, 119_999]) {
+        clock.ms = ms;
+        await relayOne(own);
+      }
+    });
+    assert.equal(starts, 2);
+    assert.deepEqual(problems, ["no thread can be started: EAGAIN"]);
+    assert.deepEqual(own.view, { state: "unavailable", connections: 0, problem: problems[0] });
+    own.stop();
+    clock.ms = 120_000;
+    await relayOne(own);
+    await eventually("the data plane is up", () => own.view.state === "up");
+    assert.equal(own.view.problem, undefined);
+    await own.close();
+  });
+
+  test("is not started again after another failure", async (context) => {
+    const { own, problems, clock } = create();
+    let starts = 0;
+    const begin = (): URL => {
+      starts += 1;
+      return new URL("./no-such-file.ts", import.meta.url);
+    };
+    await withThreads(context, begin, async () => {
+      await own.ready();
+      clock.ms = 3_600_000;
+      await relayOne(own);
+    });
+    assert.equal(starts, 1);
+    assert.equal(own.view.state, "unavailable");
+    assert.match(problems.join(), /^the worker of the data plane ended: Cannot find module/);
+    own.stop();
+    await own.close();
+  });
 });
 
 suite("a process with a data plane", () => {
