@@ -1,7 +1,8 @@
 /** Limits the number of holders. Waiting callers acquire in the order of their calls. */
 export class Semaphore {
   readonly #limit: number;
-  readonly #waiting = new Set<() => void>();
+  /** Created for the first caller that waits. */
+  #waiting: Set<() => void> | undefined;
   #held = 0;
 
   constructor(limit: number) {
@@ -35,9 +36,10 @@ export class Semaphore {
         resolve();
       };
       const leave = (): void => {
-        this.#waiting.delete(grant);
+        this.#waiting?.delete(grant);
         reject(signal.reason);
       };
+      this.#waiting ??= new Set();
       this.#waiting.add(grant);
       signal.addEventListener("abort", leave, { once: true });
     });
@@ -45,12 +47,12 @@ export class Semaphore {
 
   /** Passes the permit to the first waiting caller. */
   #release(): void {
-    const [next] = this.#waiting;
+    const [next] = this.#waiting ?? [];
     if (next === undefined) {
       this.#held -= 1;
       return;
     }
-    this.#waiting.delete(next);
+    this.#waiting?.delete(next);
     next();
   }
 }

@@ -33,8 +33,8 @@ export const UNKNOWN_SOURCE = "an unknown source";
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #limits: Limits;
-  /** Empty if `onLimit` is `reject`. */
-  readonly #queue: AdmissionQueue;
+  /** Created for the first client. Undefined if `onLimit` is `reject`. */
+  #queue: AdmissionQueue | undefined;
   #rules: AdmissionPolicy;
   #schedule: AccessSchedule | undefined;
 
@@ -43,17 +43,11 @@ export class Admission {
     this.#rules = options;
     this.#schedule = scheduleOf(options);
     this.#limits = new Limits(options.limits, options.clock);
-    this.#queue = new AdmissionQueue({
-      rules: () => ({ limit: this.#rules.limits.waiting, timeoutMs: this.#rules.queueTimeoutMs }),
-      attempt: (client, slot) => this.#attempt(client, slot),
-      takeSlot: (source) => options.slots.take({ service: options.service, source }),
-      now: options.clock.now,
-    });
   }
 
   /** Number of queued clients. */
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue?.length ?? 0;
   }
 
   /** Replaces the rules. Admitted clients stay, and count. */
@@ -61,7 +55,7 @@ export class Admission {
     this.#rules = rules;
     this.#schedule = scheduleOf(rules);
     this.#limits.configure(rules.limits);
-    this.#queue.admitNext();
+    this.#queue?.admitNext();
   }
 
   /**
@@ -74,6 +68,7 @@ export class Admission {
   async admit(ip: Ip | undefined, client: { readonly signal: AbortSignal }): Promise<Pass> {
     if (this.#rules.limits.onLimit === "reject") return this.admitNow(ip);
     this.#checkAccess(ip);
+    this.#queue ??= this.#newQueue();
     return await this.#queue.wait({ ip, source: this.sourceOf(ip) }, client.signal);
   }
 
@@ -88,6 +83,16 @@ export class Admission {
   /** Returns the source that the slots of a client count for. */
   sourceOf(ip: Ip | undefined): string {
     return ip === undefined ? UNKNOWN_SOURCE : sourceOf(ip, this.#rules.limits.ipv6Prefix);
+  }
+
+  #newQueue(): AdmissionQueue {
+    const { service, slots, clock } = this.#options;
+    return new AdmissionQueue({
+      rules: () => ({ limit: this.#rules.limits.waiting, timeoutMs: this.#rules.queueTimeoutMs }),
+      attempt: (client, slot) => this.#attempt(client, slot),
+      takeSlot: (source) => slots.take({ service, source }),
+      now: clock.now,
+    });
   }
 
   /** @throws MonitorError, DeniedError */
@@ -115,7 +120,7 @@ export class Admission {
 
   readonly #onLeft = ({ source }: Holder): void => {
     this.#limits.release(source);
-    this.#queue.admitNext();
+    this.#queue?.admitNext();
   };
 }
 

@@ -29,7 +29,8 @@ export interface LimitHit {
 export class Limits {
   readonly #clock: LimitsContext;
   #options: LimitsOptions;
-  #rate: RateLimit;
+  /** Undefined without a limit of the rate. */
+  #rate: RateLimit | undefined;
   readonly #sources = new PerSourceCounter();
   #count = 0;
 
@@ -54,7 +55,7 @@ export class Limits {
 
   /** Counts a client, until `release`. */
   take(source: string): void {
-    this.#rate.take(source, this.#clock.now());
+    this.#rate?.take(source, this.#clock.now());
     this.#sources.add(source);
     this.#count += 1;
   }
@@ -66,7 +67,7 @@ export class Limits {
   }
 
   #rateHit(source: string): LimitHit | undefined {
-    const wait = this.#rate.wait(source, this.#clock.now());
+    const wait = this.#rate?.wait(source, this.#clock.now());
     if (wait === undefined) return undefined;
     const of = wait.scope === "source" ? ` of ${source}` : "";
     return { ...wait, reason: "rate", message: `connection rate limit${of} exceeded` };
@@ -91,6 +92,7 @@ export class Limits {
   }
 }
 
-function rateLimitOf({ rate, ratePerSource: perSource }: LimitsOptions, now: number): RateLimit {
+function rateLimitOf({ rate, ratePerSource: perSource }: LimitsOptions, now: number): RateLimit | undefined {
+  if (rate === undefined && perSource === undefined) return undefined;
   return new RateLimit({ ...(rate && { rate }), ...(perSource && { perSource }) }, now);
 }

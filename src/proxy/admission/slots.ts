@@ -68,10 +68,10 @@ export class Slots {
   readonly #options: SlotsOptions;
   readonly #services = new PerSourceCounter();
   readonly #sources = new PerSourceCounter();
-  /** Oldest first. */
-  readonly #offered = new Set<Slot>();
+  /** Oldest first. Created with the first slot. */
+  #offered: Set<Slot> | undefined;
   /** Start of the next examination, if there are more than MAX_EXAMINED. */
-  #hand: Iterator<Slot> = this.#offered.values();
+  #hand: Iterator<Slot> | undefined;
   #taken = 0;
 
   constructor(options: SlotsOptions) {
@@ -155,11 +155,14 @@ export class Slots {
 
   /** Yields at most MAX_EXAMINED offered slots: the oldest, or the slots after the last examined one. */
   *#nextOffered(): Generator<Slot> {
-    if (this.#offered.size <= MAX_EXAMINED) return yield* this.#offered;
+    const offered = this.#offered;
+    if (offered === undefined) return;
+    if (offered.size <= MAX_EXAMINED) return yield* offered;
     for (let examined = 0; examined < MAX_EXAMINED; examined += 1) {
+      this.#hand ??= offered.values();
       let next = this.#hand.next();
       if (next.done) {
-        this.#hand = this.#offered.values();
+        this.#hand = offered.values();
         next = this.#hand.next();
       }
       if (!next.done) yield next.value;
@@ -180,6 +183,7 @@ export class Slots {
     this.#services.add(holder.service);
     this.#sources.add(holder.source);
     this.#taken += 1;
+    this.#offered ??= new Set();
     return new Slot(holder, this.#offered, this.#onRelease);
   }
 

@@ -22,17 +22,15 @@ export class RouteTable {
   readonly kind: NameKind | undefined;
   readonly #entries: readonly RouteEntry[];
   readonly #last: RouteEntry;
-  readonly #hosts: HostTable<Route>;
+  /** Undefined if there is a single route. */
+  readonly #hosts: HostTable<Route> | undefined;
 
   /** @param routeEntries of one listener, the latest last, which decides the kind of names and the trusted proxies */
   constructor(routeEntries: readonly [RouteEntry, ...RouteEntry[]]) {
     this.#entries = routeEntries;
     this.#last = routeEntries.at(-1) ?? routeEntries[0];
     this.kind = this.#last.names?.kind;
-    const named = routeEntries.flatMap(({ names, route }) =>
-      names === undefined || names.kind !== this.kind ? [] : names.patterns.map((name) => [name, route] as const),
-    );
-    this.#hosts = new HostTable(named);
+    this.#hosts = this.kind && hostTableOf(routeEntries, this.kind);
   }
 
   /** Returns the route of a client with this address; undefined if bytes must be read first. */
@@ -65,10 +63,17 @@ export class RouteTable {
 
   /** Returns undefined if no service here has the name. @param name undefined if the client sent none */
   routeForName(name: string | undefined): Route | undefined {
-    return this.kind === undefined ? this.#last.route : this.#hosts.find(name);
+    return this.#hosts === undefined ? this.#last.route : this.#hosts.find(name);
   }
 
   routeForService(service: string): Route | undefined {
     return this.#entries.find(({ route }) => route.service === service)?.route;
   }
+}
+
+function hostTableOf(routeEntries: readonly RouteEntry[], kind: NameKind): HostTable<Route> {
+  const named = routeEntries.flatMap(({ names, route }) =>
+    names?.kind === kind ? names.patterns.map((name) => [name, route] as const) : [],
+  );
+  return new HostTable(named);
 }
