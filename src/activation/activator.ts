@@ -57,9 +57,11 @@ export class Activator {
   readonly #logTail: LogTailCache = new LogTailCache(() => readLastLines(this.target, LAST_LINES_LIMIT));
   #settings: ActivatorSettings;
   #state: State = initialState;
-  #becameReady = Promise.withResolvers<void>();
+  /** Created for the first caller that waits. */
+  #becameReady: PromiseWithResolvers<void> | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
-  readonly #closed = Promise.withResolvers<void>();
+  /** Undefined before the close. */
+  #closed: PromiseWithResolvers<void> | undefined;
 
   constructor(options: ActivatorOptions) {
     const { target, dependencies, companions, group, bypass, observer } = options;
@@ -157,7 +159,10 @@ export class Activator {
 
   /** Waits until the target is ready without starting it, then acquires a lease. */
   async join(signal: AbortSignal, holder: Holder): Promise<Lease> {
-    while (this.#state.name !== "ready") await abortable(this.#becameReady.promise, signal);
+    while (this.#state.name !== "ready") {
+      this.#becameReady ??= Promise.withResolvers();
+      await abortable(this.#becameReady.promise, signal);
+    }
     return this.acquire(signal, holder);
   }
 
@@ -210,7 +215,9 @@ export class Activator {
    * @returns resolves when the target is asleep or, with `leaveRunning`, no longer in use
    */
   close(options: { readonly drainMs: number; readonly leaveRunning: boolean }): Promise<void> {
-    if (this.#state.closing) return this.#closed.promise;
+    if (this.#closed !== undefined) return this.#closed.promise;
+    const closed = Promise.withResolvers<void>();
+    this.#closed = closed;
     this.#controller.leaveRunning = options.leaveRunning;
     this.#bypass?.shutDown(options.leaveRunning);
     this.#dispatch("close");
@@ -219,7 +226,7 @@ export class Activator {
       this.#drainTimer = setTimeout(() => this.#dispatch("deadline"), options.drainMs);
     }
     this.#controller.stopper.hurry();
-    return this.#closed.promise;
+    return closed.promise;
   }
 
   /** Whether clients are served without a start. */
@@ -318,13 +325,13 @@ export class Activator {
 
   #ready(): void {
     this.#idle.ready();
-    this.#becameReady.resolve();
-    this.#becameReady = Promise.withResolvers();
+    this.#becameReady?.resolve();
+    this.#becameReady = undefined;
   }
 
   #finish(): void {
     this.#controller.close();
-    this.#closed.resolve();
+    this.#closed?.resolve();
   }
 
   // Leases

@@ -31,20 +31,25 @@ export interface DependencyLeasesOptions {
   readonly onFailure: (error: Error) => void;
 }
 
+/** The time from the first lease on a dependency to the release of all. */
+interface Round {
+  /** Aborted at its end. Background work belongs to the round. */
+  readonly released: AbortController;
+  readonly held: Map<string, { readonly dependency: Dependency; readonly lease: DependencyLease }>;
+  /** The names of all dependencies; undefined before they are resolved. */
+  wanted: readonly string[] | undefined;
+  /** Crashes in a row of each dependency soon after its lease was granted. */
+  readonly crashes: Map<string, number>;
+}
+
 /**
  * Leases on the dependencies of a target while it is awake. A lost lease is acquired again: after a crash with growing
  * delays, after a stop by another process when the dependency is up again, and in any case for the next client.
  */
 export class DependencyLeases {
   readonly #options: DependencyLeasesOptions;
-  readonly #held = new Map<string, DependencyLease>();
-  readonly #dependencies = new Map<string, Dependency>();
-  /** Aborted by the next release. Background work belongs to the time until then. */
-  #released = new AbortController();
-  /** The names of all dependencies; undefined before they are resolved. */
-  #wanted: readonly string[] | undefined;
-  /** Crashes in a row of each dependency soon after its lease was granted. */
-  readonly #crashes = new Map<string, number>();
+  /** Undefined after a release. */
+  #round: Round | undefined;
 
   constructor(options: DependencyLeasesOptions) {
     this.#options = options;
@@ -52,7 +57,8 @@ export class DependencyLeases {
 
   /** Whether a lease may be missing. */
   get isIncomplete(): boolean {
-    return this.#wanted === undefined || this.#wanted.some((name) => !this.#held.has(name));
+    const { wanted, held } = this.#round ?? {};
+    return wanted === undefined || wanted.some((name) => !held?.has(name));
   }
 
   /**
@@ -61,23 +67,24 @@ export class DependencyLeases {
    * @throws DependencyError with the name of the first dependency that failed; the reason of `signal`
    */
   async acquire(signal: AbortSignal): Promise<void> {
-    const released = this.#released.signal;
-    const scope = AbortSignal.any([signal, released]);
+    const round = this.#begun();
+    const scope = AbortSignal.any([signal, round.released.signal]);
     const dependencies = await this.#options.resolve(scope);
     scope.throwIfAborted();
-    await Promise.all(dependencies.map((dependency) => this.#acquireOne(dependency, scope, released)));
+    await Promise.all(dependencies.map((dependency) => this.#acquireOne(dependency, scope, round)));
     scope.throwIfAborted();
-    this.#wanted = dependencies.map(({ name }) => name);
+    round.wanted = dependencies.map(({ name }) => name);
   }
 
   /** Acquires leases on running dependencies, now and later: for a target that another process started. */
   join(): void {
-    const released = this.#released.signal;
+    const round = this.#begun();
+    const released = round.released.signal;
     this.#options.resolve(released).then(
       (dependencies) => {
         if (released.aborted) return;
-        this.#wanted = dependencies.map(({ name }) => name);
-        for (const dependency of dependencies) void this.#waitForReturn(dependency, released);
+        round.wanted = dependencies.map(({ name }) => name);
+        for (const dependency of dependencies) void this.#waitForReturn(dependency, round);
       },
       (error) => {
         if (!released.aborted) this.#options.onFailure(error);
@@ -87,40 +94,46 @@ export class DependencyLeases {
 
   /** Called before the target is put to sleep. @returns what its stop waits for */
   beforeSleep(): Promise<unknown>[] {
-    return [...this.#held.keys()].flatMap((name) => this.#dependencies.get(name)?.beforeHolderSleeps?.() ?? []);
+    const held = this.#round?.held.values() ?? [];
+    return [...held].flatMap(({ dependency }) => dependency.beforeHolderSleeps?.() ?? []);
   }
 
   /** Releases all leases. */
   release(): void {
-    this.#released.abort();
-    this.#released = new AbortController();
-    this.#wanted = undefined;
-    this.#crashes.clear();
-    const leases = [...this.#held.values()];
-    this.#held.clear();
-    for (const lease of leases) lease[Symbol.dispose]();
+    const round = this.#round;
+    if (round === undefined) return;
+    this.#round = undefined;
+    round.released.abort();
+    const held = [...round.held.values()];
+    round.held.clear();
+    for (const { lease } of held) lease[Symbol.dispose]();
   }
 
-  async #acquireOne(dependency: Dependency, signal: AbortSignal, released: AbortSignal): Promise<void> {
-    if (this.#held.has(dependency.name)) return;
+  #begun(): Round {
+    this.#round ??= { released: new AbortController(), held: new Map(), wanted: undefined, crashes: new Map() };
+    return this.#round;
+  }
+
+  async #acquireOne(dependency: Dependency, signal: AbortSignal, round: Round): Promise<void> {
+    if (round.held.has(dependency.name)) return;
     const lease = await dependency.acquire(signal).catch((cause: Error) => {
       signal.throwIfAborted();
       throw new DependencyError(`${dependency.name} is needed: ${cause.message}`, { cause });
     });
-    this.#hold(dependency, lease, released);
+    this.#hold(dependency, lease, round);
   }
 
-  #hold(dependency: Dependency, lease: DependencyLease, released: AbortSignal): void {
+  #hold(dependency: Dependency, lease: DependencyLease, round: Round): void {
     const { name } = dependency;
-    if (released.aborted || this.#held.has(name)) return lease[Symbol.dispose]();
-    this.#held.set(name, lease);
-    this.#dependencies.set(name, dependency);
+    const { released, held, crashes } = round;
+    if (released.signal.aborted || held.has(name)) return lease[Symbol.dispose]();
+    held.set(name, { dependency, lease });
     const since = performance.now();
     const lost = (): void => {
-      if (this.#held.get(name) !== lease) return;
-      this.#held.delete(name);
-      if (performance.now() - since >= STEADY_MS) this.#crashes.delete(name);
-      void this.#reacquire(dependency, lease.signal?.reason, released);
+      if (held.get(name)?.lease !== lease) return;
+      held.delete(name);
+      if (performance.now() - since >= STEADY_MS) crashes.delete(name);
+      void this.#reacquire(dependency, lease.signal?.reason, round);
     };
     // The dependency may have gone down since the grant.
     if (lease.signal?.aborted) return lost();
@@ -128,30 +141,32 @@ export class DependencyLeases {
   }
 
   /** Never rejects. */
-  async #reacquire(dependency: Dependency, reason: unknown, released: AbortSignal): Promise<void> {
+  async #reacquire(dependency: Dependency, reason: unknown, round: Round): Promise<void> {
+    const released = round.released.signal;
     // A dependency that exited with 0 is complete.
     if (reason instanceof ExitedError && !isStop(reason.exit) && reason.exit.code !== 0) {
-      await this.#backOff(dependency.name, released);
-      if (released.aborted || this.#held.has(dependency.name)) return;
+      await this.#backOff(dependency.name, round);
+      if (released.aborted || round.held.has(dependency.name)) return;
       // The dependency's own activator reports the failure.
       const lease = await dependency.acquire(released).catch(() => undefined);
-      if (lease !== undefined) return this.#hold(dependency, lease, released);
+      if (lease !== undefined) return this.#hold(dependency, lease, round);
     }
-    await this.#waitForReturn(dependency, released);
+    await this.#waitForReturn(dependency, round);
   }
 
-  /** Waits after a crash: not at all after the first one. Ends early with `released`, and never rejects. */
-  async #backOff(name: string, released: AbortSignal): Promise<void> {
-    const crashes = this.#crashes.get(name) ?? 0;
-    this.#crashes.set(name, crashes + 1);
+  /** Waits after a crash: not at all after the first one. Ends early with the round, and never rejects. */
+  async #backOff(name: string, round: Round): Promise<void> {
+    const crashes = round.crashes.get(name) ?? 0;
+    round.crashes.set(name, crashes + 1);
     if (crashes === 0) return;
-    await delay(Math.min(FIRST_RETRY_MS * 2 ** (crashes - 1), MAX_RETRY_MS), released).catch(() => {});
+    await delay(Math.min(FIRST_RETRY_MS * 2 ** (crashes - 1), MAX_RETRY_MS), round.released.signal).catch(() => {});
   }
 
   /** Never rejects. */
-  async #waitForReturn(dependency: Dependency, released: AbortSignal): Promise<void> {
+  async #waitForReturn(dependency: Dependency, round: Round): Promise<void> {
+    const released = round.released.signal;
     if (released.aborted) return;
     const lease = await dependency.join(released).catch(() => undefined);
-    if (lease !== undefined) this.#hold(dependency, lease, released);
+    if (lease !== undefined) this.#hold(dependency, lease, round);
   }
 }

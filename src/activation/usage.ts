@@ -6,9 +6,9 @@ type OnChange = (isUsed: boolean) => void;
  * groups, so use is traced from the clients, as in a garbage collector.
  */
 export class Usage {
-  /** Users of this one, and what this one uses, each with the number of leases. */
-  readonly #users = new Map<Usage, number>();
-  readonly #uses = new Map<Usage, number>();
+  /** Users of this one, and what this one uses, each with the number of leases. Created for the first lease. */
+  #users: Map<Usage, number> | undefined;
+  #uses: Map<Usage, number> | undefined;
   readonly #onChange: OnChange;
   #clients = 0;
   #isUsed = false;
@@ -39,21 +39,28 @@ export class Usage {
 
   /** Counts a lease of `user` until the result is disposed. */
   addUser(user: Usage): Disposable {
-    count(this.#users, user, 1);
-    count(user.#uses, this, 1);
+    this.#users ??= new Map();
+    user.#uses ??= new Map();
+    const [users, uses] = [this.#users, user.#uses];
+    count(users, user, 1);
+    count(uses, this, 1);
     if (user.#isUsed) this.#mark();
     return once(() => {
-      count(this.#users, user, -1);
-      count(user.#uses, this, -1);
+      count(users, user, -1);
+      count(uses, this, -1);
       this.#sweep();
     });
+  }
+
+  get #usedOnes(): Iterable<Usage> {
+    return this.#uses?.keys() ?? [];
   }
 
   #mark(): void {
     if (this.#isUsed) return;
     this.#isUsed = true;
     this.#onChange(true);
-    for (const used of [...this.#uses.keys()]) used.#mark();
+    for (const used of [...this.#usedOnes]) used.#mark();
   }
 
   /** Ends the use of everything that depended on a lease that ended. */
@@ -62,7 +69,7 @@ export class Usage {
     const candidates = new Set<Usage>([this]);
     // The loop also visits what it adds.
     for (const one of candidates) {
-      for (const used of one.#uses.keys()) if (used.#clients === 0) candidates.add(used);
+      for (const used of one.#usedOnes) if (used.#clients === 0) candidates.add(used);
     }
     const stillUsed = [...candidates].filter((one) => one.#hasUserOutside(candidates));
     for (const one of stillUsed) one.#keep(candidates);
@@ -70,13 +77,13 @@ export class Usage {
   }
 
   #hasUserOutside(candidates: ReadonlySet<Usage>): boolean {
-    return [...this.#users.keys()].some((user) => user.#isUsed && !candidates.has(user));
+    return [...(this.#users?.keys() ?? [])].some((user) => user.#isUsed && !candidates.has(user));
   }
 
   /** Removes this one, and everything that it uses, from the candidates. */
   #keep(candidates: Set<Usage>): void {
     if (!candidates.delete(this)) return;
-    for (const used of this.#uses.keys()) used.#keep(candidates);
+    for (const used of this.#usedOnes) used.#keep(candidates);
   }
 
   #end(): void {
