@@ -1,4 +1,3 @@
-import type { Cooldown } from "./cooldown.ts";
 import type { StateHistory } from "./history.ts";
 import type { IdleCheck } from "./idle-check.ts";
 import type { LeaseSet } from "./lease-set.ts";
@@ -33,15 +32,14 @@ export interface ActivatorView {
   readonly awakeMs: number;
 }
 
-interface ViewParts extends Pick<ActivatorView, "target" | "state" | "missing"> {
+interface ViewParts extends Pick<ActivatorView, "target" | "state" | "missing" | "cooldownUntil"> {
   readonly pending: readonly string[];
   readonly leases: LeaseSet;
   readonly idle: IdleCheck;
-  readonly cooldown: Cooldown;
   readonly history: StateHistory;
 }
 
-export function viewOf({ pending, leases, idle, cooldown, history, ...rest }: ViewParts): ActivatorView {
+export function viewOf({ pending, leases, idle, history, ...rest }: ViewParts): ActivatorView {
   const { cause, since, awakeMs, lastActivity, lastError, lastLines } = history;
   const { dependents, held, waiting } = leases;
   const { keptAwakeBy, deadline: idleDeadline } = idle;
@@ -49,7 +47,6 @@ export function viewOf({ pending, leases, idle, cooldown, history, ...rest }: Vi
     ...rest,
     ...{ cause, since, awakeMs, lastActivity, lastError, dependents, held, waiting, keptAwakeBy, idleDeadline },
     pending: pending.length > 0 ? pending : undefined,
-    cooldownUntil: cooldown.until,
     lastLines: lastLines.length > 0 ? lastLines : undefined,
   };
 }

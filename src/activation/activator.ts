@@ -114,10 +114,9 @@ export class Activator {
    * @param limitMs upper limit, in milliseconds
    */
   deadline(limitMs: number = Number.POSITIVE_INFINITY): Deadline {
-    const { starter, stopper } = this.#controller;
-    const stopMs = this.#state.name === "stopping" ? stopper.limitMs : 0;
+    const stopMs = this.#state.name === "stopping" ? this.#controller.stopper.limitMs : 0;
     const waitMs = timerMs(stopMs + this.#settings.policy.startTimeoutMs);
-    return new Deadline(Math.min(waitMs, limitMs), () => starter.timeoutError());
+    return new Deadline(Math.min(waitMs, limitMs), () => this.#controller.starter.timeoutError());
   }
 
   /**
@@ -245,15 +244,15 @@ export class Activator {
   }
 
   get view(): ActivatorView {
-    const { isPaused, missing, starter } = this.#controller;
+    const { isPaused, missing, pending, cooldownUntil } = this.#controller;
     return viewOf({
       target: this.target.name,
       state: isPaused && this.#state.name === "ready" ? "paused" : this.#state.name,
       missing,
-      pending: starter.pending,
+      pending,
       leases: this.#leases,
       idle: this.#idle,
-      cooldown: starter.cooldown,
+      cooldownUntil,
       history: this.#history,
     });
   }
@@ -344,7 +343,7 @@ export class Activator {
 
   #cut(error: Error | undefined): void {
     const reason = error ?? new ClosedError(`${this.target.name} was still in use at the end of the drain`);
-    this.#controller.check.end(reason);
+    this.#controller.endCheck(reason);
     this.#leases.cut(reason);
   }
 

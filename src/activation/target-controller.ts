@@ -50,9 +50,10 @@ export interface TargetControllerOptions {
 }
 
 export class TargetController {
-  readonly starter: Starter;
-  readonly stopper: Stopper;
-  readonly check: UpstreamCheck;
+  /** These three are created at their first use: a target that stays asleep needs none. */
+  #starter: Starter | undefined;
+  #stopper: Stopper | undefined;
+  #check: UpstreamCheck | undefined;
   /** Whether a close leaves the target running. */
   leaveRunning = false;
   readonly #options: TargetControllerOptions;
@@ -66,49 +67,42 @@ export class TargetController {
   #missing: string | undefined;
 
   constructor(options: TargetControllerOptions) {
-    const { target, dependencies, companions, observer, settings, state, beforeSleep } = options;
+    const { target, observer } = options;
     this.#options = options;
-    const lastLines = (): Promise<readonly string[]> => this.#recordLastLines();
     this.#sleepReporter = new SleepReporter({
       report: (details) => observer.sleep({ ...this.#subject, ...details }),
-      lastLines,
+      lastLines: () => this.#recordLastLines(),
     });
     this.#inspector = new Inspector({
       target,
       epoch: () => this.#epoch,
       onStatus: (status) => this.#inspected(status),
     });
-    this.starter = new Starter({
-      target,
-      dependencies,
-      companions,
-      settings,
-      isStarting: () => state().name === "starting",
-      onReady: (running) => this.#started(running),
-      onFailed: (failure) => this.#startFailed(failure),
-      report: (report) => observer.activation({ ...this.#subject, ...report }),
-      lastLines,
-    });
-    this.stopper = new Stopper({
-      target,
-      // A shutdown has a deadline, after which connections are cut.
-      beforeSleep: () => (state().closing ? undefined : beforeSleep?.()),
-      sleepReporter: this.#sleepReporter,
-      onDone: (isPaused) => this.#stopped(isPaused),
-      onFailed: (failure) => this.#stopFailed(failure),
-    });
-    this.check = new UpstreamCheck({
-      target,
-      probe: () => settings().probe,
-      limitMs: () => settings().policy.startTimeoutMs,
-      timeoutError: () => this.starter.timeoutError(),
-      mayUnpause: () => !state().closing,
-      endStartCall: () => this.starter.endStartCall(),
-      onStatus: (status) => {
-        if (status !== undefined) this.#inspected(status);
-        return this.#running;
-      },
-    });
+  }
+
+  get starter(): Starter {
+    this.#starter ??= this.#newStarter();
+    return this.#starter;
+  }
+
+  get stopper(): Stopper {
+    this.#stopper ??= this.#newStopper();
+    return this.#stopper;
+  }
+
+  get check(): UpstreamCheck {
+    this.#check ??= this.#newCheck();
+    return this.#check;
+  }
+
+  /** What the start under way waits for; empty if that is not known. */
+  get pending(): readonly string[] {
+    return this.#starter?.pending ?? [];
+  }
+
+  /** The end of the cooldown after failed starts, as Unix time in milliseconds. */
+  get cooldownUntil(): number | undefined {
+    return this.#starter?.cooldown.until;
   }
 
   /** The run that leases hold; undefined if the target was not ready since it last went down. */
@@ -140,7 +134,7 @@ export class TargetController {
   /** Ends the watch. The target is asleep or left alone. */
   close(): void {
     this.#watch?.[Symbol.dispose]();
-    this.starter.cooldown.reset();
+    this.#starter?.cooldown.reset();
   }
 
   /** Called after each change of the state. */
@@ -165,6 +159,11 @@ export class TargetController {
       case "hurry":
         return this.stopper.hurry();
     }
+  }
+
+  /** Ends the check of a target that does not answer. */
+  endCheck(reason: Error): void {
+    this.#check?.end(reason);
   }
 
   requestInspect(): void {
@@ -192,7 +191,7 @@ export class TargetController {
 
   /** Handles a pause by another process without a lease, unless the target is being unpaused: then it stays awake. */
   pausedUnused(): void {
-    if (this.check.isUnderWay) return;
+    if (this.#check?.isUnderWay) return;
     this.#wentDown({ stopRequested: true });
     this.#options.dispatch("paused");
   }
@@ -208,6 +207,21 @@ export class TargetController {
   }
 
   // Start
+
+  #newStarter(): Starter {
+    const { target, dependencies, companions, observer, settings, state } = this.#options;
+    return new Starter({
+      target,
+      dependencies,
+      companions,
+      settings,
+      isStarting: () => state().name === "starting",
+      onReady: (running) => this.#started(running),
+      onFailed: (failure) => this.#startFailed(failure),
+      report: (report) => observer.activation({ ...this.#subject, ...report }),
+      lastLines: () => this.#recordLastLines(),
+    });
+  }
 
   #started(running: RunningStatus): void {
     const { history, dispatch } = this.#options;
@@ -231,8 +245,20 @@ export class TargetController {
 
   // Sleep
 
+  #newStopper(): Stopper {
+    const { target, state, beforeSleep } = this.#options;
+    return new Stopper({
+      target,
+      // A shutdown has a deadline, after which connections are cut.
+      beforeSleep: () => (state().closing ? undefined : beforeSleep?.()),
+      sleepReporter: this.#sleepReporter,
+      onDone: (isPaused) => this.#stopped(isPaused),
+      onFailed: (failure) => this.#stopFailed(failure),
+    });
+  }
+
   #putToSleep(action: SleepAction, from: StateName): void {
-    this.check.end();
+    this.#check?.end();
     if (this.leaveRunning) return this.stopper.skip();
     this.stopper.begin({
       action,
@@ -246,7 +272,7 @@ export class TargetController {
   /** Returns what a stop waits for: a start call under way and measurements of dependencies. Undefined: nothing. */
   #beforeStop(): Promise<unknown> | undefined {
     const { dependencies, state } = this.#options;
-    const startCall = this.starter.endStartCall() ?? this.check.startCall;
+    const startCall = this.#starter?.endStartCall() ?? this.#check?.startCall;
     const measurements = state().closing ? [] : (dependencies?.beforeSleep() ?? []);
     return startCall === undefined && measurements.length === 0 ? undefined : Promise.all([startCall, ...measurements]);
   }
@@ -281,12 +307,28 @@ export class TargetController {
 
   // Inspection
 
+  #newCheck(): UpstreamCheck {
+    const { target, settings, state } = this.#options;
+    return new UpstreamCheck({
+      target,
+      probe: () => settings().probe,
+      limitMs: () => settings().policy.startTimeoutMs,
+      timeoutError: () => this.starter.timeoutError(),
+      mayUnpause: () => !state().closing,
+      endStartCall: () => this.#starter?.endStartCall(),
+      onStatus: (status) => {
+        if (status !== undefined) this.#inspected(status);
+        return this.#running;
+      },
+    });
+  }
+
   #inspected(status: TargetStatus): void {
     const { history, state, onInspected } = this.#options;
     const existence = existenceChange(this.#missing, status);
     this.#missing = status.up ? undefined : status.missing;
     // The reason of the failed starts is gone.
-    if (existence === "created") this.starter.cooldown.reset();
+    if (existence === "created") this.#starter?.cooldown.reset();
     if (existence !== undefined && state().name === "asleep") history.noteExistence(existence === "created");
     this.#handle(this.#interpret(status));
     // The target may be running again, unless a holder acquired another lease at once.
@@ -323,7 +365,7 @@ export class TargetController {
     this.#running = status;
     if (hasMoved) {
       onMoved(status);
-      this.check.move();
+      this.#check?.move();
     }
     if (this.#isPaused) history.note("unpaused");
     this.#isPaused = false;
