@@ -35,14 +35,15 @@ export interface ActivatorView {
 interface ViewParts extends Pick<ActivatorView, "target" | "state" | "missing" | "cooldownUntil"> {
   readonly pending: readonly string[];
   readonly leases: LeaseSet;
-  readonly idle: IdleCheck;
+  /** Undefined before its first use. */
+  readonly idle: IdleCheck | undefined;
   readonly history: StateHistory;
 }
 
 export function viewOf({ pending, leases, idle, history, ...rest }: ViewParts): ActivatorView {
   const { cause, since, awakeMs, lastActivity, lastError, lastLines } = history;
   const { dependents, held, waiting } = leases;
-  const { keptAwakeBy, deadline: idleDeadline } = idle;
+  const { keptAwakeBy = [], deadline: idleDeadline } = idle ?? {};
   return {
     ...rest,
     ...{ cause, since, awakeMs, lastActivity, lastError, dependents, held, waiting, keptAwakeBy, idleDeadline },

@@ -51,7 +51,6 @@ export class Activator {
   readonly #bypass: Bypass | undefined;
   readonly #observer: ActivationObserver;
   readonly #controller: TargetController;
-  readonly #idle: IdleCheck;
   readonly #leases = new LeaseSet();
   readonly #history = new StateHistory();
   readonly #logTail: LogTailCache = new LogTailCache(() => readLastLines(this.target, LAST_LINES_LIMIT));
@@ -59,6 +58,8 @@ export class Activator {
   #state: State = initialState;
   /** Created for the first caller that waits. */
   #becameReady: PromiseWithResolvers<void> | undefined;
+  /** Created at its first use: a target that stays asleep needs none. */
+  #idleCheck: IdleCheck | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
   /** Undefined before the close. */
   #closed: PromiseWithResolvers<void> | undefined;
@@ -85,21 +86,12 @@ export class Activator {
       onInspected: () => this.#updateBypass(),
       ...(bypass && { beforeSleep: () => bypass.beforeSleep() }),
     });
-    this.#idle = new IdleCheck({
-      target,
-      usage: this.usage,
-      policy: () => this.#settings.policy,
-      state: () => this.#state.name,
-      ...((group ?? bypass) && { useOfOthers: () => this.#useOfOthers() }),
-      onIdle: () => this.#dispatch("idle"),
-      onKeptAwake: (uses) => observer.keptAwake({ ...this.#subject, uses }),
-    });
   }
 
   /** Replaces the settings. A start or stop under way continues with the old ones. */
   configure(settings: ActivatorSettings): void {
     this.#settings = settings;
-    if (this.#idle.deadline !== undefined || this.#state.name === "paused") this.#idle.arm();
+    if (this.#idleCheck?.deadline !== undefined || this.#state.name === "paused") this.#idle.arm();
   }
 
   /** Begins to watch the target. A running target is adopted. */
@@ -167,7 +159,7 @@ export class Activator {
 
   /** Called before a dependent that holds this target is put to sleep. @returns what the dependent's stop waits for */
   beforeDependentSleeps(): Promise<unknown> | undefined {
-    return this.usage.isUsed ? undefined : this.#idle.sample();
+    return this.usage.isUsed ? undefined : this.#idleCheck?.sample();
   }
 
   /** Returns the exec sessions in the target; empty while it is not ready. */
@@ -251,7 +243,7 @@ export class Activator {
       missing,
       pending,
       leases: this.#leases,
-      idle: this.#idle,
+      idle: this.#idleCheck,
       cooldownUntil,
       history: this.#history,
     });
@@ -302,10 +294,28 @@ export class Activator {
       case "arm":
         return this.#idle.arm();
       case "disarm":
-        return this.#idle.cancel();
+        return this.#idleCheck?.cancel();
       default:
         return this.#controller.perform(effect, from, details);
     }
+  }
+
+  get #idle(): IdleCheck {
+    this.#idleCheck ??= this.#newIdleCheck();
+    return this.#idleCheck;
+  }
+
+  #newIdleCheck(): IdleCheck {
+    const [group, bypass] = [this.#group, this.#bypass];
+    return new IdleCheck({
+      target: this.target,
+      usage: this.usage,
+      policy: () => this.#settings.policy,
+      state: () => this.#state.name,
+      ...((group ?? bypass) && { useOfOthers: () => this.#useOfOthers() }),
+      onIdle: () => this.#dispatch("idle"),
+      onKeptAwake: (uses) => this.#observer.keptAwake({ ...this.#subject, uses }),
+    });
   }
 
   /** Opens the bypass while clients can connect to the target, and ends its connections when the target is down. */
@@ -359,7 +369,7 @@ export class Activator {
   /** The last client may be a client of a dependent that still holds the target. */
   #useChanged(isUsed: boolean): void {
     if (isUsed) {
-      this.#idle.cancel();
+      this.#idleCheck?.cancel();
       if (this.#state.name === "ready") this.#companions?.wake();
       return;
     }

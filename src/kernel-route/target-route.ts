@@ -45,6 +45,7 @@ export interface RouteUse {
   readonly isMoved: boolean;
 }
 
+const NO_MARKS: ReadonlySet<number> = new Set();
 const UNUSED: RouteUse = { flows: 0, isMoved: false };
 
 export interface TargetRouteOptions {
@@ -67,7 +68,7 @@ export class TargetRoute implements Bypass {
   /** The elements in the kernel's table. Changed only in `inOrder`. */
   #installed: readonly Element[] = [];
   /** Marks that flows may have, also those of an earlier run. */
-  #marks: ReadonlySet<number> = new Set();
+  #marks = NO_MARKS;
   /** Whether elements were requested, or flows found, since the target was last down. */
   #wasOpened = false;
   #use = UNUSED;
@@ -126,7 +127,7 @@ export class TargetRoute implements Bypass {
     // A client whose SYN the dead target did not answer repeats it after 1 s, and reaches the listener.
     this.#attempt(async () => {
       const marks = this.#marks;
-      this.#marks = new Set();
+      this.#marks = NO_MARKS;
       await this.#options.table.deleteFlows(marks);
     });
   }
@@ -166,7 +167,7 @@ export class TargetRoute implements Bypass {
 
   /** Flows of an earlier run of wakeport may have these marks. */
   adopt(marks: readonly number[]): void {
-    this.#marks = new Set([...this.#marks, ...marks]);
+    if (marks.length > 0) this.#marks = new Set([...this.#marks, ...marks]);
     this.#wasOpened = this.#marks.size > 0;
   }
 
