@@ -4,13 +4,14 @@ import { deserialize, serialize } from "node:v8";
 import type { Config } from "./config.ts";
 import { NoConfigError } from "./default-paths.ts";
 import type { ReadAnswer, ReadRequest } from "./read-config.ts";
+import { shareSettings } from "./share-settings.ts";
 import { ConfigError } from "./yaml/config-error.ts";
 
 const [STDIN, STDOUT] = [0, 1];
 
 async function read({ file, context }: ReadRequest): Promise<Config> {
   const { loadConfig } = await import("./load.ts");
-  return loadConfig(file, context);
+  return shareSettings(await loadConfig(file, context));
 }
 
 /** @throws other errors, which are defects: then the parent process reads the file itself and reports them */
