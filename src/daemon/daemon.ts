@@ -13,7 +13,7 @@ import { Slots } from "../proxy/admission/slots.ts";
 import { Ident } from "../proxy/ident.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
 import { Orphans } from "../targets/orphans.ts";
-import { forkWarning, loadPosixSpawn } from "../targets/spawners.ts";
+import { forkWarning, killStarting, loadPosixSpawn } from "../targets/spawners.ts";
 import { type BuildInfo, Metrics } from "../telemetry/metrics.ts";
 import { fanOut, type Observer } from "../telemetry/observer.ts";
 import { AdminEndpoint } from "./admin-endpoint.ts";
@@ -154,11 +154,12 @@ export class Daemon {
     return this.#closed;
   }
 
-  /** Kills all processes and resets connections: for an exit without a drain. */
+  /** Kills all processes, including programs that are being started, and resets connections: for an exit without a drain. */
   kill(): void {
     this.#dataPlane.stop();
     this.#targets.kill();
     for (const workers of this.#host.busy) workers.kill();
+    killStarting();
   }
 
   /**

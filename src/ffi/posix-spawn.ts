@@ -16,11 +16,37 @@ export interface SpawnCall {
   readonly closed: readonly number[];
 }
 
-/**
- * Starts a program as the leader of a new session, in a thread: the calling thread waits until the program is loaded, which
- * takes long on a busy machine or a slow disk. Resolves to its PID, or a negative error number.
- */
-export type PosixSpawn = (call: SpawnCall) => Promise<number>;
+export interface PosixSpawn {
+  /**
+   * Starts a program as the leader of a new session, in a thread: the calling thread waits until the program is loaded,
+   * which takes long on a busy machine or a slow disk. Resolves to its PID, or a negative error number.
+   */
+  readonly spawn: (call: SpawnCall) => Promise<number>;
+  /** The calls that have not resolved. */
+  readonly pending: ReadonlySet<PendingSpawn>;
+}
+
+/** A call that has not resolved. It shares memory with its thread, so it is of use without the event loop. */
+export class PendingSpawn {
+  /** Receives the PID. */
+  readonly memory: Int32Array = new Int32Array(1);
+  /** The path, with the NUL that ends it. */
+  readonly file: Buffer;
+
+  constructor(file: string) {
+    this.file = Buffer.from(`${file}\0`);
+  }
+
+  /** 0 until the program was started, and if it cannot be started. */
+  get pid(): number {
+    return Atomics.load(this.memory, 0);
+  }
+
+  /** Empties the path, so that the call fails if it still waits for a thread. */
+  cancel(): void {
+    this.file[0] = 0;
+  }
+}
 
 /** More than the 336 and 80 bytes of glibc's and musl's attributes and file actions, and the 128 of a signal set. */
 const OPAQUE_BYTES = 1_024;
@@ -33,7 +59,7 @@ const POSIX_SPAWN_SETSID = 0x80;
 /** @throws FfiError if the C library lacks a function or a flag, such as posix_spawn_file_actions_addchdir_np */
 export function posixSpawn({ find, findThreaded }: Libc): PosixSpawn {
   const spawn = findThreaded(
-    "int posix_spawn(void *pid, const char *file, void *, void *, const char **, const char **)",
+    "int posix_spawn(void *pid, const void *file, void *, void *, const char **, const char **)",
   );
   const initActions = find("int posix_spawn_file_actions_init(void *)");
   const destroyActions = find("int posix_spawn_file_actions_destroy(void *)");
@@ -42,11 +68,13 @@ export function posixSpawn({ find, findThreaded }: Libc): PosixSpawn {
   const addClose = find("int posix_spawn_file_actions_addclose(void *, int)");
   const addChdir = find("int posix_spawn_file_actions_addchdir_np(void *, const char *)");
   const attributes = newSession({ find });
+  const pending = new Set<PendingSpawn>();
 
-  return async ({ file, argv, env, cwd, descriptors, closed }) => {
+  const start: PosixSpawn["spawn"] = async ({ file, argv, env, cwd, descriptors, closed }) => {
     const actions = Buffer.alloc(OPAQUE_BYTES);
-    const pid = new Int32Array(1);
+    const call = new PendingSpawn(file);
     initActions(actions);
+    pending.add(call);
     try {
       for (const fd of closed) addClose(actions, fd);
       for (const [fd, source] of descriptors.entries()) {
@@ -54,12 +82,14 @@ export function posixSpawn({ find, findThreaded }: Libc): PosixSpawn {
         else addDup(actions, source, fd);
       }
       if (cwd !== undefined) addChdir(actions, cwd);
-      const error = await spawn(pid, file, actions, attributes, [...argv, null], [...env, null]);
-      return error === 0 ? (pid[0] ?? 0) : -error;
+      const error = await spawn(call.memory, call.file, actions, attributes, [...argv, null], [...env, null]);
+      return error === 0 ? call.pid : -error;
     } finally {
+      pending.delete(call);
       destroyActions(actions);
     }
   };
+  return { spawn: start, pending };
 }
 
 /** Attributes: a new session, no blocked signal, and the default action of each signal, because Node ignores SIGPIPE. */

@@ -9,6 +9,7 @@ import { type Libc, systemError } from "../ffi/libc.ts";
 import { type PosixSpawn, posixSpawn, type SpawnCall } from "../ffi/posix-spawn.ts";
 import { socketFd } from "../net/socket-fd.ts";
 import { inheritableDescriptors } from "./inherited-descriptors.ts";
+import { signalGroup } from "./process-group.ts";
 import { Reaper } from "./reaper.ts";
 import type { Child, Spawner, SpawnRequest, Stream } from "./spawner.ts";
 
@@ -20,6 +21,9 @@ const { EACCES, ENOENT, ENOEXEC, ENOTDIR } = constants.errno;
 
 /** Starts at a time: the threads of libuv's pool, in which also file and DNS calls of this process run. */
 const MAX_STARTS = 4;
+/** Limit of the wait for programs that are being started at the exit of the process, in milliseconds. */
+const EXIT_MS = 2_000;
+const POLL_MS = 1;
 const never: AbortSignal = new AbortController().signal;
 
 /** One of the streams of a new child. */
@@ -31,7 +35,7 @@ interface Opened {
 }
 
 export class PosixSpawner implements Spawner {
-  readonly #spawn: PosixSpawn;
+  readonly #posix: PosixSpawn;
   readonly #descriptors: Descriptors;
   readonly #reaper: Reaper;
   readonly #inherited = inheritableDescriptors();
@@ -39,7 +43,7 @@ export class PosixSpawner implements Spawner {
 
   /** @throws FfiError if the C library lacks a function */
   constructor(libc: Libc) {
-    this.#spawn = posixSpawn(libc);
+    this.#posix = posixSpawn(libc);
     this.#descriptors = descriptors(libc);
     this.#reaper = new Reaper(libc);
   }
@@ -64,6 +68,22 @@ export class PosixSpawner implements Spawner {
       throw error;
     } finally {
       for (const { fd } of opened) if (fd !== undefined) closeSync(fd);
+    }
+  }
+
+  /**
+   * Kills the programs that are being started, for the exit of the process: before its end, Node lets the threads of its
+   * pool finish all starts. Blocks until each program has a PID, at most 2 s.
+   */
+  killStarting(): void {
+    const { pending } = this.#posix;
+    const isComplete = (): boolean => [...pending].every(({ pid }) => pid > 0);
+    const clock = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const limit = performance.now() + EXIT_MS;
+    while (!isComplete() && performance.now() < limit) Atomics.wait(clock, 0, 0, POLL_MS);
+    for (const start of pending) {
+      start.cancel();
+      if (start.pid > 0) signalGroup(start.pid, "SIGKILL");
     }
   }
 
@@ -96,9 +116,9 @@ export class PosixSpawner implements Spawner {
   async #spawnFirst(paths: readonly string[], call: Omit<SpawnCall, "file">): Promise<number> {
     let failure = ENOENT;
     for (const file of paths) {
-      let result = await this.#spawn({ ...call, file });
+      let result = await this.#posix.spawn({ ...call, file });
       if (result === -ENOEXEC) {
-        result = await this.#spawn({ ...call, file: SHELL, argv: [SHELL, file, ...call.argv.slice(1)] });
+        result = await this.#posix.spawn({ ...call, file: SHELL, argv: [SHELL, file, ...call.argv.slice(1)] });
       }
       if (![ENOENT, ENOTDIR, EACCES].includes(-result)) return result;
       if (result === -EACCES) failure = EACCES;

@@ -28,6 +28,11 @@ export function fastestSpawner(setsAccount: boolean): Spawner {
   return setsAccount || !(posix instanceof PosixSpawner) ? nodeSpawner() : posix;
 }
 
+/** Kills the programs that are being started and blocks until then, for the exit of the process. Node's spawn() blocks itself. */
+export function killStarting(): void {
+  if (posix instanceof PosixSpawner) posix.killStarting();
+}
+
 function nodeSpawner(): NodeSpawner {
   node ??= new NodeSpawner();
   return node;

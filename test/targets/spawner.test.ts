@@ -20,6 +20,7 @@ import process, { kill } from "node:process";
 import { text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import type { Exit } from "../../src/activation/errors.ts";
+import { descriptors } from "../../src/ffi/descriptors.ts";
 import { loadLibc } from "../../src/ffi/libc.ts";
 import { socketFd } from "../../src/net/socket-fd.ts";
 import { NodeSpawner } from "../../src/targets/node-spawner.ts";
@@ -31,6 +32,8 @@ checkLeaks();
 
 const HAND_OFFS = 1_000;
 const AT_A_TIME = 20;
+/** Default of libuv. */
+const POOL_THREADS = 4;
 const env = { PATH: "/usr/bin:/bin" };
 
 // Inheritable, as a descriptor of the parent of wakeport: the spawners must exist after it.
@@ -235,6 +238,39 @@ suite("posix_spawn", () => {
     child.stdin?.end("input");
     assert.equal(await text(child.stdout!), "input");
     assert.deepEqual(await child.exited, { code: 0 });
+  });
+});
+
+suite("killStarting()", () => {
+  const sleep: SpawnRequest = { file: "/bin/sleep", args: ["600"], env, stdio: ["ignore", "ignore", "ignore"] };
+
+  test("kills the programs that are being started, without a turn of the event loop", async () => {
+    const spawner = new PosixSpawner(loadLibc());
+    const starts = Array.from({ length: POOL_THREADS }, () => spawner.spawn(sleep));
+    spawner.killStarting();
+    for (const child of await Promise.all(starts)) assert.deepEqual(await child.exited, { signal: "SIGKILL" });
+  });
+
+  test("kills no program that has started", async () => {
+    const spawner = new PosixSpawner(loadLibc());
+    const child = await spawner.spawn(sleep);
+    spawner.killStarting();
+    kill(child.pid, "SIGTERM");
+    assert.deepEqual(await child.exited, { signal: "SIGTERM" });
+  });
+
+  test("prevents a start that still waits for a thread", async () => {
+    const libc = loadLibc();
+    const spawner = new PosixSpawner(libc);
+    const read = libc.findThreaded("long read(int, void *, size_t)");
+    const { readEnd, writeEnd } = descriptors(libc).pipe();
+    const blocked = Array.from({ length: POOL_THREADS }, () => read(readEnd, Buffer.alloc(1), 1));
+    const start = spawner.spawn(sleep);
+    spawner.killStarting();
+    closeSync(writeEnd);
+    await assert.rejects(start, { code: "ENOENT" });
+    await Promise.all(blocked);
+    closeSync(readEnd);
   });
 });
 
