@@ -1,13 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
 import { type Checkout, launcherOf, own } from "./checkouts.ts";
 
 const START_MS = 15_000;
+const POLL_MS = 5;
 
 /** One line of wakeport's log. */
 export interface LogRecord {
@@ -21,21 +23,40 @@ export interface StartOptions {
   readonly checkout?: Checkout;
 }
 
+/** A log file. It is read only on request, so that the reader takes no CPU time while something is measured. */
+class LogFile {
+  readonly #file: string;
+  #lines = 0;
+  readonly #records: LogRecord[] = [];
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** The complete lines up to now. */
+  get records(): readonly LogRecord[] {
+    const lines = readFileSync(this.#file, "utf8").split("\n").slice(0, -1);
+    for (const line of lines.slice(this.#lines)) this.#records.push(JSON.parse(line) as LogRecord);
+    this.#lines = lines.length;
+    return this.#records;
+  }
+}
+
 /** The real program with its configuration and its log. */
 export class Wakeport implements AsyncDisposable {
   readonly pid: number;
-  readonly log: readonly LogRecord[];
   readonly adminPort: number;
+  readonly #log: LogFile;
   readonly #end: (signal: NodeJS.Signals) => Promise<void>;
 
   private constructor(parts: {
     pid: number;
-    log: readonly LogRecord[];
+    log: LogFile;
     adminPort: number;
     end: (signal: NodeJS.Signals) => Promise<void>;
   }) {
     this.pid = parts.pid;
-    this.log = parts.log;
+    this.#log = parts.log;
     this.adminPort = parts.adminPort;
     this.#end = parts.end;
   }
@@ -50,20 +71,25 @@ export class Wakeport implements AsyncDisposable {
       `admin: { listen: "127.0.0.1:${adminPort}" }\n${sections}services:${services === "" ? " {}" : `\n${services}`}\n`,
     );
     const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}` };
-    const child = spawn(launcherOf(checkout), ["run", "-c", file], { stdio: ["ignore", "pipe", "inherit"], env });
-    const log: LogRecord[] = [];
-    const started = Promise.withResolvers<void>();
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const record = JSON.parse(line) as LogRecord;
-      log.push(record);
-      if (record.event === "started") started.resolve();
+    const logFile = join(folder, "log");
+    const output = openSync(logFile, "w");
+    // The kernel shares the CPU among sessions: each program that is compared has its own.
+    const child = spawn(launcherOf(checkout), ["run", "-c", file], {
+      detached: true,
+      stdio: ["ignore", output, "inherit"],
+      env,
     });
+    closeSync(output);
+    const log = new LogFile(logFile);
     const exited = once(child, "exit");
     const stop = (): boolean => child.kill();
     process.once("exit", stop);
-    const timer = setTimeout(() => started.reject(new Error("wakeport did not start")), START_MS);
-    await Promise.race([started.promise, exited.then(() => Promise.reject(new Error("wakeport ended too early")))]);
-    clearTimeout(timer);
+    const limit = performance.now() + START_MS;
+    while (!log.records.some(({ event }) => event === "started")) {
+      if (child.exitCode !== null) throw new Error("wakeport ended too early");
+      if (performance.now() > limit) throw new Error("wakeport did not start");
+      await delay(POLL_MS);
+    }
     const end = async (signal: NodeJS.Signals): Promise<void> => {
       child.kill(signal);
       await exited;
@@ -75,7 +101,7 @@ export class Wakeport implements AsyncDisposable {
 
   /** The log's records of one event. */
   records(event: string): readonly LogRecord[] {
-    return this.log.filter((record) => record.event === event);
+    return this.#log.records.filter((record) => record.event === event);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
