@@ -116,6 +116,7 @@ function programOf(spec: InetdSpec, host: HostEnvironment): Program {
   return {
     command,
     env: environmentOf(spec, host.env, account?.home),
+    sharesSession: !spec.wait,
     ...(account !== undefined && { account }),
     ...(argv0 !== undefined && { argv0 }),
     ...(cwd !== undefined && { cwd }),

@@ -3,6 +3,7 @@
  * them a system program runs first and replaces itself with exec, so that the PID stays the same.
  */
 import type { LimitName, ProgramLimit, ProgramLimits } from "../config/values/process-limits.ts";
+import type { Executable } from "./spawner.ts";
 import type { Account } from "./user-account.ts";
 
 /** A local program with its settings. */
@@ -21,16 +22,11 @@ export interface Program {
   readonly limits?: ProgramLimits;
   /** Passes stdin as descriptor 3, with this name in LISTEN_FDNAMES. The program's own stdin is then empty. */
   readonly listenerName?: string;
+  /** As of an Executable. */
+  readonly sharesSession?: boolean;
 }
 
-/** What a spawner starts. */
-export interface Spawnable {
-  readonly file: string;
-  readonly args: readonly string[];
-  readonly argv0?: string;
-  readonly env: Readonly<Record<string, string>>;
-  readonly uid?: number;
-  readonly gid?: number;
+export interface Spawnable extends Executable {
   /** Whether `file` is not the program itself. Then only an exit status shows that the program cannot run. */
   readonly isWrapped: boolean;
 }
@@ -57,7 +53,7 @@ export function spawnable(
   find: (name: string, purpose: string) => string,
   setsAccount: boolean = true,
 ): Spawnable {
-  const { command, argv0, account, listenerName } = program;
+  const { command, argv0, cwd, account, listenerName, sharesSession } = program;
   const script = scriptOf(program);
   // Only root may raise a limit or a priority, so the account is set last. Spawners cannot set groups.
   const isLate =
@@ -67,9 +63,15 @@ export function spawnable(
   const chain = [...nice, ...setpriv];
   const env = listenerName === undefined ? program.env : listenEnv(program.env, listenerName);
   const ids = account !== undefined && !isLate && { uid: account.uid, gid: account.gid };
+  const common = {
+    env,
+    ...(cwd !== undefined && { cwd }),
+    ...(sharesSession !== undefined && { sharesSession }),
+    ...ids,
+  };
   if (script === "" && chain.length === 0) {
     const [file, ...args] = command;
-    return { file, args, env, ...(argv0 !== undefined && { argv0 }), ...ids, isWrapped: false };
+    return { file, args, ...common, ...(argv0 !== undefined && { argv0 }), isWrapped: false };
   }
   const named =
     argv0 === undefined
@@ -77,7 +79,7 @@ export function spawnable(
       : [find("bash", '"argv0" together with "umask", "nice", "rlimits" or groups'), "-c", RENAME, argv0];
   const sh = script === "" ? [] : [find("sh", "a umask, limits or a listener"), "-c", `${script}exec "$@"`, "sh"];
   const [file = "", ...args] = [...sh, ...chain, ...named, ...command];
-  return { file, args, env, ...ids, isWrapped: true };
+  return { file, args, ...common, isWrapped: true };
 }
 
 /** Of the usual system programs only bash can set argv[0]. */

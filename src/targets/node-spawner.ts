@@ -8,9 +8,11 @@ import type { Child, Spawner, SpawnRequest } from "./spawner.ts";
 export class NodeSpawner implements Spawner {
   readonly #mask = new DescriptorMask(inheritableDescriptors());
 
-  async spawn({ file, args, stdio, ...options }: SpawnRequest): Promise<Child> {
+  async spawn({ program, variables, stdio }: SpawnRequest): Promise<Child> {
+    const { file, args, sharesSession: _, ...options } = program;
+    const env = { ...options.env, ...variables };
     // spawn() throws some errors and emits others.
-    const child = spawn(file, args, { ...options, detached: true, stdio: this.#mask.over(stdio) });
+    const child = spawn(file, args, { ...options, env, detached: true, stdio: this.#mask.over(stdio) });
     if (child.pid === undefined) throw (await once(child, "error"))[0];
     child.on("error", () => {});
     const { promise: exited, resolve } = Promise.withResolvers<Exit>();

@@ -1,5 +1,5 @@
 /** Starts programs with posix_spawn(3), which does not copy this process. It cannot set a user or a group. */
-import { closeSync, existsSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import net from "node:net";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
@@ -11,7 +11,7 @@ import { socketFd } from "../net/socket-fd.ts";
 import { inheritableDescriptors } from "./inherited-descriptors.ts";
 import { signalGroup } from "./process-group.ts";
 import { Reaper } from "./reaper.ts";
-import type { Child, Spawner, SpawnRequest, Stream } from "./spawner.ts";
+import type { Child, Executable, Spawner, SpawnRequest, Stream } from "./spawner.ts";
 
 /** PATH of execvp(3) for an environment without PATH. */
 const DEFAULT_PATH = "/bin:/usr/bin";
@@ -28,10 +28,20 @@ const never: AbortSignal = new AbortController().signal;
 
 /** One of the streams of a new child. */
 interface Opened {
+  readonly stream: Stream;
   /** The child's end, which is closed after the start; undefined is /dev/null. */
   readonly fd: number | undefined;
   /** This process's end of a pipe. */
   readonly own?: number;
+  /** Whether an earlier stream has the same `fd`. */
+  readonly isCopy?: boolean;
+}
+
+/** What is derived from a program once. */
+interface Prepared {
+  readonly argv: readonly (string | null)[];
+  /** Names of variables, and `NAME=value`. */
+  readonly env: readonly (readonly [string, string])[];
 }
 
 export class PosixSpawner implements Spawner {
@@ -39,7 +49,9 @@ export class PosixSpawner implements Spawner {
   readonly #descriptors: Descriptors;
   readonly #reaper: Reaper;
   readonly #inherited = inheritableDescriptors();
+  readonly #hasTerminal: boolean = hasTerminal();
   readonly #starts = new Semaphore(MAX_STARTS);
+  readonly #prepared = new WeakMap<Executable, Prepared>();
 
   /** @throws FfiError if the C library lacks a function */
   constructor(libc: Libc) {
@@ -48,18 +60,18 @@ export class PosixSpawner implements Spawner {
     this.#reaper = new Reaper(libc);
   }
 
-  async spawn(request: SpawnRequest): Promise<Child> {
+  async spawn({ program, variables, stdio }: SpawnRequest): Promise<Child> {
     const opened: Opened[] = [];
     try {
-      for (const [index, stream] of request.stdio.entries()) opened.push(this.#open(stream, index === 0));
-      const pid = await this.#start(request, opened);
+      for (const stream of stdio) opened.push(this.#open(stream, opened));
+      const pid = await this.#start(program, variables, opened);
       const exited = this.#reaper.exitOf(pid);
-      const [stdin, stdout, stderr] = opened.map(({ own }) => own);
+      const [stdin, stdout, stderr] = opened;
       return {
         pid,
-        stdin: stdin === undefined ? null : writable(stdin),
-        stdout: stdout === undefined ? null : readable(stdout),
-        stderr: stderr === undefined ? null : readable(stderr),
+        stdin: stdin?.own === undefined ? null : writable(stdin.own),
+        stdout: stdout?.own === undefined ? null : readable(stdout.own),
+        stderr: stderr?.own === undefined ? null : readable(stderr.own),
         exited,
         unref: () => this.#reaper.unref(pid),
       };
@@ -67,7 +79,7 @@ export class PosixSpawner implements Spawner {
       for (const { own } of opened) if (own !== undefined) closeSync(own);
       throw error;
     } finally {
-      for (const { fd } of opened) if (fd !== undefined) closeSync(fd);
+      for (const { fd, isCopy } of opened) if (fd !== undefined && !isCopy) closeSync(fd);
     }
   }
 
@@ -87,29 +99,51 @@ export class PosixSpawner implements Spawner {
     }
   }
 
-  #open(stream: Stream, isInput: boolean): Opened {
-    if (stream === "ignore") return { fd: undefined };
+  /** @param opened the streams before this one */
+  #open(stream: Stream, opened: readonly Opened[]): Opened {
+    if (stream === "ignore") return { stream, fd: undefined };
     if (stream === "pipe") {
       const { readEnd, writeEnd } = this.#descriptors.pipe();
-      return isInput ? { fd: readEnd, own: writeEnd } : { fd: writeEnd, own: readEnd };
+      return opened.length === 0 ? { stream, fd: readEnd, own: writeEnd } : { stream, fd: writeEnd, own: readEnd };
     }
-    return { fd: this.#descriptors.duplicate(typeof stream === "number" ? stream : socketFd(stream)) };
+    const same = opened.find((one) => one.stream === stream);
+    if (same !== undefined) return { stream, fd: same.fd, isCopy: true };
+    return { stream, fd: this.#descriptors.duplicate(typeof stream === "number" ? stream : socketFd(stream)) };
   }
 
   /** Returns the PID. @throws the system's error; then each descriptor blocks or not as before */
-  async #start({ file, args, argv0, cwd, env: variables }: SpawnRequest, streams: readonly Opened[]): Promise<number> {
-    const env = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
-    rejectNul([file, argv0 ?? "", ...args, ...env, cwd ?? ""]);
+  async #start(program: Executable, variables: SpawnRequest["variables"], streams: readonly Opened[]): Promise<number> {
+    const { file, cwd, sharesSession } = program;
+    const { argv, env } = this.#prepare(program);
     const fds = streams.map(({ fd }) => fd);
-    // This process may have closed one of them, and then a stream may have its number.
-    const closed = this.#inherited.filter((fd) => !fds.includes(fd));
-    const call = { argv: [argv0 ?? file, ...args], env, cwd, descriptors: fds, closed };
+    const call = {
+      argv,
+      env: environment(env, variables),
+      cwd,
+      descriptors: fds,
+      // This process may have closed one of them, and then a stream may have its number.
+      closed: this.#inherited.filter((fd) => !fds.includes(fd)),
+      beginsSession: !sharesSession || this.#hasTerminal,
+    };
     using _start = this.#starts.tryAcquire() ?? (await this.#starts.acquire(never));
-    const changed = fds.filter((fd) => fd !== undefined).filter((fd) => this.#descriptors.makeBlocking(fd));
-    const result = await this.#spawnFirst(pathsOf(file, variables["PATH"]), call);
+    const changed = streams.filter(
+      ({ fd, isCopy }) => fd !== undefined && !isCopy && this.#descriptors.makeBlocking(fd),
+    );
+    const result = await this.#spawnFirst(pathsOf(file, program.env["PATH"]), call);
     if (result > 0) return result;
-    for (const fd of changed) this.#descriptors.makeNonBlocking(fd);
+    for (const { fd } of changed) if (fd !== undefined) this.#descriptors.makeNonBlocking(fd);
     throw systemError(`spawn ${file}`, -result);
+  }
+
+  #prepare(program: Executable): Prepared {
+    const known = this.#prepared.get(program);
+    if (known !== undefined) return known;
+    const { file, argv0 = file, args, cwd = "", env: variables } = program;
+    const env = Object.entries(variables).map(([name, value]) => [name, `${name}=${value}`] as const);
+    for (const text of [file, argv0, ...args, cwd, ...env.map(([, text]) => text)]) rejectNul(text);
+    const prepared = { argv: [argv0, ...args, null], env };
+    this.#prepared.set(program, prepared);
+    return prepared;
   }
 
   /** Starts the first of the files that can be executed, as execvp(3) does. Returns its PID, or a negative error number. */
@@ -127,6 +161,29 @@ export class PosixSpawner implements Spawner {
   }
 }
 
+/** Returns an environment for C. */
+function environment(env: Prepared["env"], added: SpawnRequest["variables"] = {}): readonly (string | null)[] {
+  const all: (string | null)[] = [];
+  for (const [name, text] of env) if (!Object.hasOwn(added, name)) all.push(text);
+  for (const name in added) {
+    const text = `${name}=${added[name]}`;
+    rejectNul(text);
+    all.push(text);
+  }
+  all.push(null);
+  return all;
+}
+
+/** Whether this process has a controlling terminal, which all processes of its session can open. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Returns the paths that execvp(3) tries. Files that do not exist are left out, because each attempt is a process. */
 function pathsOf(file: string, searched: string = DEFAULT_PATH): readonly string[] {
   if (file.includes("/")) return [file];
@@ -135,8 +192,8 @@ function pathsOf(file: string, searched: string = DEFAULT_PATH): readonly string
 }
 
 /** A NUL would end a string of C early. */
-function rejectNul(strings: readonly string[]): void {
-  if (strings.some((one) => one.includes("\0"))) throw new Error("a command, a variable or cwd contains a NUL byte");
+function rejectNul(text: string): void {
+  if (text.includes("\0")) throw new Error("a command, a variable or cwd contains a NUL byte");
 }
 
 function readable(fd: number): Readable {

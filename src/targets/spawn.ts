@@ -35,16 +35,10 @@ export class Launcher {
    * @throws TargetError that contains the file and the remedy
    */
   async launch(stdio: Stdio, env: Readonly<Record<string, string>> = {}): Promise<Child> {
-    const { cwd } = this.#program;
-    const { isWrapped, ...program } = this.#next();
-    if (isWrapped) this.#checkFile();
+    const program = this.#next();
+    if (program.isWrapped) this.#checkFile();
     try {
-      const child = await this.#spawnerFor(program.uid !== undefined).spawn({
-        ...program,
-        ...(cwd !== undefined && { cwd }),
-        env: { ...program.env, ...env },
-        stdio,
-      });
+      const child = await this.#spawnerFor(program.uid !== undefined).spawn({ program, variables: env, stdio });
       this.#isAccountProven ||= program.uid !== undefined;
       return child;
     } catch (error) {

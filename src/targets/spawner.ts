@@ -12,7 +12,8 @@ export type Stream = "ignore" | "pipe" | number | net.Socket;
 /** stdin, stdout and stderr. */
 export type Stdio = readonly [Stream, Stream, Stream];
 
-export interface SpawnRequest {
+/** What a spawner starts, any number of times. It does not change: a spawner may keep what it derives from it. */
+export interface Executable {
   /** A path, or a name that is looked up in PATH of `env` as execvp(3) does. */
   readonly file: string;
   readonly args: readonly string[];
@@ -20,15 +21,26 @@ export interface SpawnRequest {
   readonly argv0?: string;
   /** Default: the working directory of this process. */
   readonly cwd?: string;
-  /** The whole environment. */
+  /** The environment; `variables` of a start are added. */
   readonly env: Readonly<Record<string, string>>;
   /** Default: the account of this process. Another account has no supplementary groups. */
   readonly uid?: number;
   readonly gid?: number;
+  /**
+   * Whether the program may stay in the session of this process: see docs/design/processes.md. Default: no, it begins a
+   * session.
+   */
+  readonly sharesSession?: boolean;
+}
+
+export interface SpawnRequest {
+  readonly program: Executable;
+  /** Environment of this start alone; replaces variables of the program. */
+  readonly variables?: Readonly<Record<string, string>>;
   readonly stdio: Stdio;
 }
 
-/** A program that was started as the leader of its own session and process group. */
+/** A program that was started as the leader of its own process group. */
 export interface Child {
   readonly pid: number;
   /** Null unless the stream is a pipe. */

@@ -25,7 +25,7 @@ import { loadLibc } from "../../src/ffi/libc.ts";
 import { socketFd } from "../../src/net/socket-fd.ts";
 import { NodeSpawner } from "../../src/targets/node-spawner.ts";
 import { PosixSpawner } from "../../src/targets/posix-spawner.ts";
-import type { Spawner, SpawnRequest } from "../../src/targets/spawner.ts";
+import type { Executable, Spawner, SpawnRequest } from "../../src/targets/spawner.ts";
 import { checkLeaks } from "../support/leaks.ts";
 
 checkLeaks();
@@ -87,13 +87,14 @@ function isNonBlocking(fd: number): boolean {
 }
 
 for (const [name, spawner] of spawners) {
-  const outputOf = async (file: string, args: readonly string[], more: Partial<SpawnRequest> = {}): Promise<string> => {
-    const child = await spawner.spawn({ file, args, env, stdio: ["ignore", "pipe", "ignore"], ...more });
+  const outputOf = async (file: string, args: readonly string[], more: Partial<Executable> = {}): Promise<string> => {
+    const program = { file, args, env, ...more };
+    const child = await spawner.spawn({ program, stdio: ["ignore", "pipe", "ignore"] });
     const [out] = await Promise.all([text(child.stdout!), child.exited]);
     return out;
   };
   const exitOf = async (file: string, ...args: string[]): Promise<Exit> => {
-    const child = await spawner.spawn({ file, args, env, stdio: ["ignore", "ignore", "ignore"] });
+    const child = await spawner.spawn({ program: { file, args, env }, stdio: ["ignore", "ignore", "ignore"] });
     return child.exited;
   };
 
@@ -101,6 +102,16 @@ for (const [name, spawner] of spawners) {
     test("has exactly the given environment", async () => {
       assert.equal(await outputOf("/usr/bin/env", [], { env: { A: "b=c", B: "", C: "ü\n" } }), "A=b=c\nB=\nC=ü\n\n");
       assert.equal(await outputOf("/usr/bin/env", [], { env: {} }), "");
+    });
+
+    test("has the variables of its start instead of those of the program", async () => {
+      const program = { file: "/usr/bin/env", args: [], env: { A: "1", B: "2" } };
+      for (const variables of [{ B: "3", C: "4" }, { C: "5" }]) {
+        const child = await spawner.spawn({ program, variables, stdio: ["ignore", "pipe", "ignore"] });
+        const lines = (await text(child.stdout!)).trim().split("\n").sort();
+        await child.exited;
+        assert.deepEqual(lines, "B" in variables ? ["A=1", "B=3", "C=4"] : ["A=1", "B=2", "C=5"]);
+      }
     });
 
     test("has its streams and no other descriptor of wakeport", async () => {
@@ -123,14 +134,18 @@ for (const [name, spawner] of spawners) {
 
     test("leads its own session and process group", async () => {
       const child = await spawner.spawn({
-        file: "/bin/cat",
-        args: ["/proc/self/stat"],
-        env,
+        program: { file: "/bin/cat", args: ["/proc/self/stat"], env },
         stdio: ["ignore", "pipe", "ignore"],
       });
       const [, group, session] = (await text(child.stdout!)).replace(/^.*\) \S /s, "").split(" ");
       await child.exited;
       assert.deepEqual([group, session], [String(child.pid), String(child.pid)]);
+    });
+
+    test("leads its own process group where it may share the session", async () => {
+      const stat = await outputOf("/bin/cat", ["/proc/self/stat"], { sharesSession: true });
+      const [pid, , group] = stat.replace(/\(.*\) \S /s, "").split(" ");
+      assert.equal(group, pid);
     });
 
     test("is found in PATH of its own environment, also relative to its cwd", async () => {
@@ -155,7 +170,10 @@ for (const [name, spawner] of spawners) {
     test("has a connection that blocks, also if this process closes its own copy at once", async () => {
       await using connection = await accepted();
       const { socket, client } = connection;
-      const starting = spawner.spawn({ file: "/bin/cat", args: [], env, stdio: [socket, socket, "ignore"] });
+      const starting = spawner.spawn({
+        program: { file: "/bin/cat", args: [], env },
+        stdio: [socket, socket, "ignore"],
+      });
       socket.destroy();
       const child = await starting;
       // If reads did not block, cat would have failed before this.
@@ -165,7 +183,10 @@ for (const [name, spawner] of spawners) {
     });
 
     test("reads what this process writes to its stdin", async () => {
-      const child = await spawner.spawn({ file: "/bin/cat", args: [], env, stdio: ["pipe", "pipe", "ignore"] });
+      const child = await spawner.spawn({
+        program: { file: "/bin/cat", args: [], env },
+        stdio: ["pipe", "pipe", "ignore"],
+      });
       child.stdin?.end("input");
       assert.equal(await text(child.stdout!), "input");
       assert.deepEqual(await child.exited, { code: 0 });
@@ -179,9 +200,7 @@ for (const [name, spawner] of spawners) {
     test("is reported with the signal that ended it", async () => {
       assert.deepEqual(await exitOf("/bin/sh", "-c", "kill -TERM $$"), { signal: "SIGTERM" });
       const child = await spawner.spawn({
-        file: "/bin/sleep",
-        args: ["600"],
-        env,
+        program: { file: "/bin/sleep", args: ["600"], env },
         stdio: ["ignore", "ignore", "ignore"],
       });
       kill(child.pid, "SIGKILL");
@@ -193,7 +212,10 @@ for (const [name, spawner] of spawners) {
       let left = HAND_OFFS;
       const starter = async (): Promise<void> => {
         while (left-- > 0) {
-          const child = await spawner.spawn({ file: "/bin/true", args: [], env, stdio: ["ignore", "ignore", "pipe"] });
+          const child = await spawner.spawn({
+            program: { file: "/bin/true", args: [], env },
+            stdio: ["ignore", "ignore", "pipe"],
+          });
           const [exit] = await Promise.all([child.exited, text(child.stderr!)]);
           assert.deepEqual(exit, { code: 0 });
         }
@@ -234,15 +256,33 @@ suite("posix_spawn", () => {
     const inherited = loadLibc().find("int dup(int)")(0);
     const spawner = new PosixSpawner(loadLibc());
     closeSync(inherited);
-    const child = await spawner.spawn({ file: "/bin/cat", args: [], env, stdio: ["pipe", "pipe", "pipe"] });
+    const child = await spawner.spawn({
+      program: { file: "/bin/cat", args: [], env },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
     child.stdin?.end("input");
     assert.equal(await text(child.stdout!), "input");
     assert.deepEqual(await child.exited, { code: 0 });
   });
 });
 
+suite("a program that shares the session", () => {
+  test("leads no session, unless this process has a terminal", async () => {
+    const [, [, posix]] = spawners as [unknown, [string, Spawner]];
+    const program = { file: "/bin/cat", args: ["/proc/self/stat"], env, sharesSession: true };
+    const child = await posix.spawn({ program, stdio: ["ignore", "pipe", "ignore"] });
+    const sessionOf = (stat: string): string | undefined => stat.replace(/^.*\) /s, "").split(" ")[3];
+    const session = sessionOf(await text(child.stdout!));
+    await child.exited;
+    const own = readFileSync("/proc/self/stat", "utf8");
+    const hasTerminal = /\) \S \d+ \d+ \d+ [^0]/.test(own);
+    assert.equal(session, hasTerminal ? String(child.pid) : sessionOf(own));
+  });
+});
+
 suite("killStarting()", () => {
-  const sleep: SpawnRequest = { file: "/bin/sleep", args: ["600"], env, stdio: ["ignore", "ignore", "ignore"] };
+  const program = { file: "/bin/sleep", args: ["600"], env };
+  const sleep: SpawnRequest = { program, stdio: ["ignore", "ignore", "ignore"] };
 
   test("kills the programs that are being started, without a turn of the event loop", async () => {
     const spawner = new PosixSpawner(loadLibc());
@@ -280,9 +320,12 @@ suite("a program that posix_spawn cannot start", () => {
     const { socket } = connection;
     const before = readdirSync("/proc/self/fd").length;
     const [, [, posix]] = spawners as [unknown, [string, Spawner]];
-    await assert.rejects(posix.spawn({ file: "/no/such", args: [], env, stdio: [socket, socket, "pipe"] }), {
-      code: "ENOENT",
-    });
+    await assert.rejects(
+      posix.spawn({ program: { file: "/no/such", args: [], env }, stdio: [socket, socket, "pipe"] }),
+      {
+        code: "ENOENT",
+      },
+    );
     assert.ok(isNonBlocking(socketFd(socket)));
     assert.equal(readdirSync("/proc/self/fd").length, before);
   });
