@@ -1,17 +1,10 @@
-/** The process: arguments, environment, signals and exit codes. No other file uses the global `process`. */
-import { readdirSync, readFileSync } from "node:fs";
+/**
+ * The process: signals, uncaught errors and the exit code. It loads the rest of the program afterwards, because before a
+ * signal has a handler, it ends the process.
+ */
 import process from "node:process";
 import { isatty } from "node:tty";
-import { runCommand } from "./cli/cli.ts";
-import type { Context } from "./cli/command.ts";
-import { printableLines } from "./net/escape.ts";
-import { listenFds } from "./proxy/listen/inherited-sockets.ts";
-
-const DEFAULT_OPEN_FILES = 1_024;
-const DEFAULT_OWN_FILES = 32;
-const CAP_SETGID = 1n << 6n;
-
-type Signals = Pick<Context, "shutdown" | "onReload" | "onStatusRequest">;
+import type { Signals } from "./context.ts";
 
 /** Replaces the default actions of the signals that wakeport handles. */
 function handleSignals(): Signals {
@@ -23,92 +16,30 @@ function handleSignals(): Signals {
   };
   for (const name of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) process.on(name, end);
   const reloads = new Set<() => void>();
+  const isServer = process.argv[2] === "run";
+  let isRequested = false;
   const terminals = [0, 1, 2].filter((fd) => isatty(fd));
   process.on("SIGHUP", () => {
     // The kernel sends SIGHUP when the terminal is closed. Otherwise the signal requests a reload.
     const isHungUp = terminals.some((fd) => !isatty(fd));
-    if (isHungUp || reloads.size === 0) end();
+    if (isHungUp || !isServer) end();
+    else if (reloads.size === 0) isRequested = true;
     else for (const act of reloads) act();
   });
   // The default action of SIGUSR2 ends the process, and only `run` replaces it.
   process.on("SIGUSR2", () => {});
   return {
     shutdown: shutdown.signal,
-    onReload: (act) => reloads.add(act),
+    onReload: (act) => {
+      reloads.add(act);
+      // The file may have been read before the signal.
+      if (isRequested) act();
+    },
     onStatusRequest: (act) => process.on("SIGUSR2", act),
   };
 }
 
-function context(): Context {
-  const signals = handleSignals();
-  const inheritedFds = listenFds(process.env, process.pid);
-  // The sockets are for wakeport, not for the programs that it starts.
-  for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"]) delete process.env[name];
-  const env = { ...process.env };
-  // dockerode reads these variables differently from the docker command. Only docker/host.ts reads them.
-  for (const name of Object.keys(process.env)) if (name.startsWith("DOCKER_")) delete process.env[name];
-  return {
-    env,
-    version: version(),
-    revision: env["WAKEPORT_REVISION"] ?? "unknown",
-    nodeVersion: process.version,
-    execPath: process.execPath,
-    uid: process.getuid?.() ?? 0,
-    gid: process.getgid?.() ?? 0,
-    groups: process.getgroups?.() ?? [],
-    maySetGroups: maySetGroups(),
-    umask: process.umask(),
-    pid: process.pid,
-    openFiles: openFiles(),
-    ownFiles: ownFiles(),
-    inheritedFds,
-    isTerminal: process.stdout.isTTY,
-    ...signals,
-    print: (text) => process.stdout.write(`${printableLines(text)}\n`),
-    printData: (text) => process.stdout.write(`${text}\n`),
-    printError: (text) => process.stderr.write(`${printableLines(text)}\n`),
-    atExit: (act) => process.on("exit", act),
-  };
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  const parsed: unknown = JSON.parse(text);
-  const found = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : undefined;
-  return typeof found === "string" ? found : "unknown";
-}
-
-/** Returns the current limit: Node raises the soft limit to the hard limit at its start. */
-function openFiles(): number {
-  try {
-    const found = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
-    return found === null ? DEFAULT_OPEN_FILES : Number(found[1]);
-  } catch {
-    return DEFAULT_OPEN_FILES;
-  }
-}
-
-/** Returns whether this process may change the groups of its children. Root needs CAP_SETGID, too. */
-function maySetGroups(): boolean {
-  try {
-    const [, capabilities = "0"] = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-    return (
-      (BigInt(`0x${capabilities}`) & CAP_SETGID) !== 0n &&
-      !readFileSync("/proc/self/setgroups", "utf8").startsWith("deny")
-    );
-  } catch {
-    return process.getuid?.() === 0;
-  }
-}
-
-/** Returns the number of descriptors that are open at the start. */
-function ownFiles(): number {
-  try {
-    return readdirSync("/proc/self/fd").length;
-  } catch {
-    return DEFAULT_OWN_FILES;
-  }
-}
+const signals = handleSignals();
 
 // An uncaught error is a bug, and the state may be inconsistent. The supervisor restarts wakeport.
 process.on("uncaughtException", (error) => {
@@ -120,4 +51,6 @@ process.on("uncaughtException", (error) => {
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
 // Without top-level await, the build is CommonJS, which takes less time and memory to load.
-void runCommand(process.argv.slice(2), context()).then((code) => process.exit(code));
+void Promise.all([import("./context.ts"), import("./cli/cli.ts")])
+  .then(([{ contextOf }, { runCommand }]) => runCommand(process.argv.slice(2), contextOf(signals)))
+  .then((code) => process.exit(code));

@@ -34,6 +34,7 @@ const isOwn = ({ to }: Import): boolean => to.endsWith(".ts");
  */
 const layers: readonly string[] = [
   "main.ts",
+  "context.ts",
   "cli",
   "demo",
   "daemon",
@@ -81,7 +82,7 @@ const importers: Readonly<Record<string, RegExp>> = {
   // with environments of their own.
   "node:child_process": /^(targets\/node-spawner|kernel-route\/tool|config\/read-config)\.ts$/,
   // The default import is the whole process; named functions are what children and the demo's programs need.
-  "node:process": /^(main|targets\/(process-group|reaper)|demo\/.*)\.ts$/,
+  "node:process": /^(main|context|targets\/(process-group|reaper)|demo\/.*)\.ts$/,
 };
 
 function isInLayer(file: string, layer: string): boolean {
@@ -153,7 +154,7 @@ suite("architecture", () => {
       }
     };
     // The files that main.ts imports later, for the command "run".
-    for (const file of ["main.ts", "cli/run.ts", "cli/serve.ts"]) load(file);
+    for (const file of ["main.ts", "context.ts", "cli/cli.ts", "cli/run.ts", "cli/serve.ts"]) load(file);
     const packages = [...loaded].filter((name) => !name.endsWith(".ts") && !name.startsWith("node:"));
     assert.deepEqual(packages.toSorted(), ["dockerode", "pino", "prom-client"]);
   });
@@ -170,12 +171,12 @@ suite("architecture", () => {
     assert.deepEqual(resetting, ["net/reset.ts"]);
   });
 
-  test("only main.ts touches the process, except for the signal of exited children", () => {
+  test("only main.ts and context.ts touch the process, except for the signal of exited children", () => {
     const use = /(?<![\w."'`/-])process\.[a-z]/i;
     const touching = files.filter((file) => {
       const text = readFileSync(path.join(src, file), "utf8").replace('process.on("SIGCHLD"', "");
       const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*|"[^"\n]*"|`[^`]*`/g, "");
-      return file !== "main.ts" && use.test(code);
+      return !["main.ts", "context.ts"].includes(file) && use.test(code);
     });
     assert.deepEqual(touching, []);
   });

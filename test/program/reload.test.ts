@@ -1,6 +1,8 @@
 /** SIGHUP to the real program: changed services, open connections, and invalid files. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { constants } from "node:os";
 import { suite, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
@@ -154,6 +156,22 @@ suite("wakeport run, reloaded", () => {
     assert.equal(first?.event, "started");
   });
 
+  test("before the configuration is read is applied after the start, and other signals end nothing", async () => {
+    const [a, up, admin] = [await freePort(), await freePort(), await freePort()];
+    await using file = await temporaryFile(
+      "wakeport.yaml",
+      `admin: { listen: "127.0.0.1:${admin}" }\nservices:\n${echoService("a", a, up)}`,
+    );
+    await using program = new Program(["run", "-c", file.path]);
+    await eventually("wakeport handles SIGHUP", () => handles(program.child.pid, constants.signals.SIGHUP));
+    for (const name of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) program.child.kill(name);
+    await program.logged("config.reloaded");
+    const events = program.log.map(({ event }) => event);
+    assert.deepEqual(events.slice(0, 2), ["started", "config.reloaded"]);
+    using client = await connect(a);
+    assert.match(await greeting(client), /one$/);
+  });
+
   test("moves the admin server, also to an address that covers the old address, and status finds it", async () => {
     const [a, up, port, other] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const text = (listen: string): string => `admin: { listen: "${listen}" }\nservices:\n${echoService("a", a, up)}`;
@@ -189,3 +207,9 @@ suite("wakeport run, reloaded", () => {
     assert.match(await greeting(client), /one$/);
   });
 });
+
+/** Whether a process has a handler for a signal. The program is a script first, whose shell has none. */
+function handles(pid: number | undefined, signal: number): boolean {
+  const [, caught = "0"] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return ((BigInt(`0x${caught}`) >> BigInt(signal - 1)) & 1n) === 1n;
+}
