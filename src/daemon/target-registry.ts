@@ -91,14 +91,15 @@ export class TargetRegistry {
    */
   add(services: readonly WokenService[]): void {
     const { engine, host, observer } = this.#options;
+    const names = new Set([...this.#entries.values()].map(({ target }) => target.name));
     for (const [key, sharing] of Map.groupBy(services, keyOf)) {
       const entry = this.#entries.get(key);
       if (entry !== undefined) {
         this.#configure(entry, [...entry.services, ...sharing]);
         continue;
       }
-      const names = new Set([...this.#entries.values()].map(({ target }) => target.name));
       const target = createTarget(sharing, engine, host, observer, names);
+      names.add(target.name);
       this.#add(key, target, sharing, probeOf(sharing, target), policyOf(sharing));
     }
   }
