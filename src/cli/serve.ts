@@ -2,6 +2,7 @@
 import type { ServiceStatus } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
 import { Daemon } from "../daemon/daemon.ts";
+import { trimMemory } from "../ffi/trim-memory.ts";
 import { printableJson } from "../net/escape.ts";
 import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
 import { isJson, isPretty, type Log, openLog } from "../telemetry/log.ts";
@@ -82,10 +83,11 @@ async function serveWith(config: Config, log: Log, context: Context, { read, hin
   log.info({ event: "shutdown.done" }, "stopped");
 }
 
-/** Returns the memory of garbage to the system, which V8 does not do while a process is idle. Takes up to 0.1 s. */
+/** Returns free memory to the system, which V8 and the C library do not do while a process is idle. Takes up to 0.1 s. */
 function collectGarbage(): void {
   // Undefined without Node's option --expose-gc.
   globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+  trimMemory();
 }
 
 function observerOf(

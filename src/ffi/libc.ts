@@ -1,5 +1,5 @@
 /**
- * Functions of the C library, called through koffi. koffi takes 10 to 50 ms and 8 MB to load, so it is loaded at the first
+ * Functions of the C library, called through koffi. koffi takes 10 to 50 ms and 2 MB to load, so it is loaded at the first
  * use.
  */
 import { createRequire } from "node:module";

@@ -10,7 +10,7 @@ let node: NodeSpawner | undefined;
 let posix: PosixSpawner | string | undefined;
 
 /**
- * Loads posix_spawn, which blocks the event loop for 10 to 50 ms and takes 8 MB, once. Until then programs are started with fork.
+ * Loads posix_spawn, which blocks the event loop for 10 to 50 ms and takes 2 MB, once. Until then programs are started with fork.
  *
  * @returns why it cannot be used; then programs are started with fork
  */
