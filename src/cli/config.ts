@@ -11,11 +11,20 @@ import type { Context, Options } from "./command.ts";
 /** The default accepts only clients on this machine. */
 const ADMIN_LISTEN = "127.0.0.1:9464";
 
-/** Loads the configuration of the options or the environment. @throws ConfigError, NoConfigError */
-export async function configOf(options: Options, context: Context): Promise<Config> {
+/**
+ * Loads the configuration of the options or the environment.
+ *
+ * @param onFallback called with the reason if no child process can read it
+ * @throws ConfigError, NoConfigError
+ */
+export async function configOf(
+  options: Options,
+  context: Context,
+  onFallback?: (reason: string) => void,
+): Promise<Config> {
   const named = options["config"] ?? (context.env["WAKEPORT_CONFIG"] || undefined);
   const file = typeof named === "string" ? named : undefined;
-  return readConfig(file, parseContext(context), context.execPath, context.shutdown);
+  return readConfig(file, parseContext(context), { execPath: context.execPath, end: context.shutdown, onFallback });
 }
 
 /**

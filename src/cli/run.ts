@@ -17,14 +17,16 @@ ${configOptionHelp}
 
 async function run(options: Options, context: Context): Promise<number> {
   const isDemo = options["demo"] === true;
+  const fallbacks: string[] = [];
+  const configured = (): Promise<Config> => configOf(options, context, (reason) => fallbacks.push(reason));
   // The rest of the program is loaded while a child process reads the configuration.
-  const reading = isDemo ? demo(context) : configOf(options, context);
+  const reading = isDemo ? demo(context) : configured();
   const [config, { serve }] = await Promise.all([reading, import("./serve.ts")]);
   const read = async (): Promise<Config> => {
     if (isDemo) throw new TargetError("invalid", "the demo has no configuration to reload");
-    return await configOf(options, context);
+    return await configured();
   };
-  await serve(config, context, { read, ...(isDemo && { hint: demoHint }) });
+  await serve(config, context, { read, fallbacks, ...(isDemo && { hint: demoHint }) });
   return exitCode.ok;
 }
 

@@ -21,6 +21,8 @@ const COLLECT_AFTER_MS = 1_000;
 interface ServeOptions {
   /** Reads the configuration again. */
   readonly read: () => Promise<Config>;
+  /** Reasons so far why no child process could read the configuration. */
+  readonly fallbacks: readonly string[];
   /** Printed after the plan. */
   readonly hint?: string;
 }
@@ -37,8 +39,9 @@ export async function serve(config: Config, context: Context, options: ServeOpti
   }
 }
 
-async function serveWith(config: Config, log: Log, context: Context, { read, hint }: ServeOptions): Promise<void> {
+async function serveWith(config: Config, log: Log, context: Context, options: ServeOptions): Promise<void> {
   const { version, revision, nodeVersion, shutdown } = context;
+  const { read, fallbacks, hint } = options;
   const build = { version, revision, nodeVersion };
   let collection: NodeJS.Timeout | undefined;
   const collectLater = (): void => {
@@ -56,6 +59,7 @@ async function serveWith(config: Config, log: Log, context: Context, { read, hin
     reloading = reloading.then(async () => {
       const next = shutdown.aborted ? undefined : await reload(daemon, log, read);
       if (next !== undefined) warnOfSocket(next);
+      warnOfFallback();
     });
   });
   await daemon.open();
@@ -67,6 +71,17 @@ async function serveWith(config: Config, log: Log, context: Context, { read, hin
     throttled.observer.warning("docker.socket_exposed", exposed);
   };
   warnOfSocket(config);
+  let hasFallenBack = false;
+  const warnOfFallback = (): void => {
+    const [reason] = fallbacks;
+    if (reason === undefined || hasFallenBack) return;
+    hasFallenBack = true;
+    throttled.observer.warning(
+      "config.no_reader",
+      `no child process reads the configuration, which takes 20 MB more memory: ${reason}`,
+    );
+  };
+  warnOfFallback();
   context.onStatusRequest(() => logStatus(daemon, config, log, context));
 
   await Promise.race([daemon.engineKnown(), aborted(AbortSignal.timeout(ENGINE_ANSWER_MS)), aborted(shutdown)]);

@@ -30,6 +30,20 @@ export type ReadAnswer =
     }
   | { readonly missing: string };
 
+/** Why the child did not answer. */
+interface Failure {
+  readonly failure: string;
+}
+
+export interface ReadOptions {
+  /** The path of Node. */
+  readonly execPath: string;
+  /** Aborted if the configuration is no longer needed; it may still be read within 1 s. */
+  readonly end: AbortSignal;
+  /** Called with the reason if the file is read in this process, because no child can read it. */
+  readonly onFallback?: ((reason: string) => void) | undefined;
+}
+
 /** A file of the maximum size takes up to 2 s on a fast machine. A named pipe without a writer never ends. */
 const READ_MS = 30_000;
 /** The same limit after the signal to end. */
@@ -42,19 +56,19 @@ const PROGRAM = path.join(import.meta.dirname, `reader${path.extname(import.meta
  * Loads the given file, or the first of `defaultPaths` that exists. Reads in this process if the file is a descriptor of it
  * (`/dev/stdin`), no child can be started or the child ends without an answer, as at a limit of processes or descriptors.
  *
- * @param execPath the path of Node
- * @param end aborted if the configuration is no longer needed; it may still be read within 1 s
  * @throws NoConfigError if none exists, ConfigError if the file is unreadable or invalid
  */
 export async function readConfig(
   file: string | undefined,
   context: ParseContext,
-  execPath: string,
-  end: AbortSignal,
+  options: ReadOptions,
 ): Promise<Config> {
-  const isOwn = file !== undefined && OWN_DESCRIPTOR.test(file);
-  const answer = isOwn ? undefined : await readInChild({ file, context }, execPath, end);
-  if (answer === undefined) return readHere(file, context);
+  if (file !== undefined && OWN_DESCRIPTOR.test(file)) return readHere(file, context);
+  const answer = await readInChild({ file, context }, options);
+  if ("failure" in answer) {
+    options.onFallback?.(answer.failure);
+    return readHere(file, context);
+  }
   if ("missing" in answer) throw new NoConfigError(answer.missing);
   if ("config" in answer) return answer.config;
   const { message, problems, admin } = answer.invalid;
@@ -69,15 +83,17 @@ async function readHere(file: string | undefined, context: ParseContext): Promis
   return loadConfig(file, context);
 }
 
-/** Returns undefined if there is no answer. @throws ConfigError if the deadline is over, or there is no answer before the end */
-async function readInChild(request: ReadRequest, execPath: string, end: AbortSignal): Promise<ReadAnswer | undefined> {
+/** @throws ConfigError if the deadline is over, or there is no answer before the end */
+async function readInChild(request: ReadRequest, { execPath, end }: ReadOptions): Promise<ReadAnswer | Failure> {
   const child = spawn(execPath, ["--disable-sigusr1", PROGRAM], { stdio: ["pipe", "pipe", "ignore"] });
   const closed = once(child, "close").then(
-    ([status]: unknown[]) => status,
-    () => undefined,
+    ([status, signal]: unknown[]) =>
+      status === 0 ? undefined : `the reader ended with ${signal ?? `status ${status}`}`,
+    messageOf,
   );
   // Without a free descriptor there are no pipes, against the types of Node.
-  if ((child.stdout as Readable | undefined) === undefined) return void (await closed);
+  if ((child.stdout as Readable | undefined) === undefined)
+    return { failure: (await closed) ?? "no pipe can be opened" };
   const give = (): boolean => child.kill("SIGKILL");
   let timer = setTimeout(give, READ_MS);
   const onEnd = (): void => {
@@ -91,22 +107,22 @@ async function readInChild(request: ReadRequest, execPath: string, end: AbortSig
   // A child that ends early breaks the pipe; its missing answer is what counts.
   child.stdin.on("error", () => {});
   child.stdin.end(serialize(request));
-  const code = await closed;
+  const failure = await closed;
   clearTimeout(timer);
   end.removeEventListener("abort", onEnd);
-  const answer = code === 0 ? answerIn(Buffer.concat(parts)) : undefined;
+  const answer = failure === undefined ? answerIn(Buffer.concat(parts)) : { failure };
   // Also a signal to the whole process group ends the child.
-  if (answer === undefined && end.aborted) throw problem(request.file, "not read before the end of wakeport");
+  if ("failure" in answer && end.aborted) throw problem(request.file, "not read before the end of wakeport");
   if (child.killed) throw problem(request.file, `not read within ${READ_MS / 1000} s`);
   return answer;
 }
 
-/** Returns undefined if these bytes are not an answer: a library that NODE_OPTIONS loads may write to the output as well. */
-function answerIn(bytes: Buffer): ReadAnswer | undefined {
+/** A library that NODE_OPTIONS loads may write to the output as well. */
+function answerIn(bytes: Buffer): ReadAnswer | Failure {
   try {
     return deserialize(bytes);
   } catch {
-    return undefined;
+    return { failure: "the output of the reader is not an answer" };
   }
 }
 

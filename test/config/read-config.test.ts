@@ -12,7 +12,7 @@ import { ConfigError } from "../../src/config/yaml/config-error.ts";
 import { temporaryFile } from "../support/temporary-file.ts";
 
 const context = { env: { TOKEN: "t0k" }, adminListen: { host: "127.0.0.1", port: 9464 } };
-const never = new AbortController().signal;
+const options = { execPath, end: new AbortController().signal };
 const service = `services:
   web:
     ports: ["8080:80", "8443/udp"]
@@ -23,15 +23,19 @@ const service = `services:
 `;
 
 suite("readConfig()", () => {
-  for (const [how, node] of [
-    ["in a child process", execPath],
-    ["itself, if no child can be started", "/nonexistent/node"],
-    ["itself, if the child ends without an answer", "/bin/false"],
+  for (const [how, node, reasons] of [
+    ["in a child process", execPath, []],
+    ["itself, if no child can be started", "/nonexistent/node", ["spawn /nonexistent/node ENOENT"]],
+    ["itself, if the child ends without an answer", "/bin/false", ["the reader ended with status 1"]],
   ] as const) {
     test(`reads ${how}`, async () => {
       await using yaml = await temporaryFile("wakeport.yaml", service);
       const file = yaml.path;
-      assert.deepStrictEqual(await readConfig(file, context, node, never), await loadConfig(file, context));
+      const found: string[] = [];
+      const onFallback = (reason: string): unknown => found.push(reason);
+      const read = await readConfig(file, context, { ...options, execPath: node, onFallback });
+      assert.deepStrictEqual(read, await loadConfig(file, context));
+      assert.deepEqual(found, reasons);
     });
   }
 
@@ -43,7 +47,7 @@ suite("readConfig()", () => {
     assert.ok(expected instanceof ConfigError);
     const { message, problems, admin } = expected;
     assert.deepEqual(admin, { host: "127.0.0.9", port: 90 });
-    await assert.rejects(readConfig(file, context, execPath, never), (error: unknown) => {
+    await assert.rejects(readConfig(file, context, options), (error: unknown) => {
       assert.ok(error instanceof ConfigError);
       assert.deepEqual(
         { message: error.message, problems: error.problems, admin: error.admin },
@@ -52,14 +56,14 @@ suite("readConfig()", () => {
       return true;
     });
     const missing = path.join(path.dirname(file), "missing.yaml");
-    await assert.rejects(readConfig(missing, context, execPath, never), /missing\.yaml error: the file does not exist/);
+    await assert.rejects(readConfig(missing, context, options), /missing\.yaml error: the file does not exist/);
   });
 
   test("reads a descriptor of this process itself", async () => {
     await using yaml = await temporaryFile("wakeport.yaml", service);
     const descriptor = await open(yaml.path);
     try {
-      const { services } = await readConfig(`/proc/self/fd/${descriptor.fd}`, context, execPath, never);
+      const { services } = await readConfig(`/proc/self/fd/${descriptor.fd}`, context, options);
       assert.deepEqual(
         services.map(({ name }) => name),
         ["web"],
@@ -74,10 +78,7 @@ suite("readConfig()", () => {
     await using library = await temporaryFile("library.cjs", "console.log('loaded')");
     env["NODE_OPTIONS"] = `--require ${library.path}`;
     try {
-      assert.deepStrictEqual(
-        await readConfig(yaml.path, context, execPath, never),
-        await loadConfig(yaml.path, context),
-      );
+      assert.deepStrictEqual(await readConfig(yaml.path, context, options), await loadConfig(yaml.path, context));
     } finally {
       delete env["NODE_OPTIONS"];
     }
@@ -88,7 +89,7 @@ suite("readConfig()", () => {
       import { openSync } from "node:fs";
       import { readConfig } from ${JSON.stringify(path.join(import.meta.dirname, "../../src/config/read-config.ts"))};
       try { for (;;) openSync("/dev/null"); } catch {}
-      await readConfig("/no/such", ${JSON.stringify(context)}, process.execPath, new AbortController().signal).catch(({ name }) => console.log(name));`;
+      await readConfig("/no/such", ${JSON.stringify(context)}, { execPath: process.execPath, end: new AbortController().signal }).catch(({ name }) => console.log(name));`;
     const limited = 'ulimit -n 64; exec "$0" --input-type=module --eval "$1"';
     const { stdout } = await promisify(execFile)("/bin/sh", ["-c", limited, execPath, script]);
     assert.equal(stdout, "ConfigError\n");
@@ -99,12 +100,12 @@ suite("readConfig()", () => {
     const pipe = `${folder.path}.fifo`;
     await promisify(execFile)("mkfifo", [pipe]);
     const end = new AbortController();
-    const reading = readConfig(pipe, context, execPath, end.signal);
+    const reading = readConfig(pipe, context, { execPath, end: end.signal });
     end.abort();
     await assert.rejects(reading, /not read before the end of wakeport/);
   });
 
   test("throws NoConfigError if no default file exists", async () => {
-    await assert.rejects(readConfig(undefined, context, execPath, never), NoConfigError);
+    await assert.rejects(readConfig(undefined, context, options), NoConfigError);
   });
 });

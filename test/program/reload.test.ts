@@ -172,6 +172,27 @@ suite("wakeport run, reloaded", () => {
     assert.match(await greeting(client), /one$/);
   });
 
+  test("reads the configuration itself if no child process can, and logs the reason once", async () => {
+    const [a, up] = [await freePort(), await freePort()];
+    const library = 'if (process.argv[1]?.includes("config/reader")) process.exit(7);';
+    await using preloaded = await temporaryFile("library.cjs", library);
+    await using bench = await Bench.start(echoService("a", a, up), { NODE_OPTIONS: `--require ${preloaded.path}` });
+    await bench.reload(echoService("a", a, up, "two"));
+    await bench.reload(echoService("a", a, up, "three"));
+    using client = await connect(a);
+    assert.match(await greeting(client), /three$/);
+    const warnings = bench.program.log.filter(({ event }) => event === "config.no_reader");
+    assert.deepEqual(
+      warnings.map(({ level, msg }) => [level, msg]),
+      [
+        [
+          "warn",
+          "no child process reads the configuration, which takes 20 MB more memory: the reader ended with status 7",
+        ],
+      ],
+    );
+  });
+
   test("moves the admin server, also to an address that covers the old address, and status finds it", async () => {
     const [a, up, port, other] = [await freePort(), await freePort(), await freePort(), await freePort()];
     const text = (listen: string): string => `admin: { listen: "${listen}" }\nservices:\n${echoService("a", a, up)}`;
