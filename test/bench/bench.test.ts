@@ -79,14 +79,14 @@ suite("results", () => {
   const row = (name: string, values: readonly number[]): Row => ({ name, samples: values.map((ms) => ({ ms })) });
 
   test("spreadOf() has the median, the least and the greatest value", () => {
-    assert.deepEqual(spreadOf(row("a", [3, 1, 2]), metric), { median: 2, min: 1, max: 3 });
+    assert.deepEqual(spreadOf(row("a", [3, 1, 2]), metric), { median: 2, p95: 3, min: 1, max: 3 });
     assert.equal(spreadOf(row("a", []), metric), undefined);
   });
 
   test("ratioOf() divides round by round", () => {
     // Each round is 2, although the values differ by 10.
     const ratio = ratioOf(row("a", [2, 20, 4]), row("b", [1, 10, 2]), metric);
-    assert.deepEqual(ratio, { median: 2, min: 2, max: 2 });
+    assert.deepEqual(ratio, { median: 2, p95: 2, min: 2, max: 2 });
   });
 
   test("report() is Markdown with what is missing", async () => {
@@ -95,6 +95,12 @@ suite("results", () => {
     assert.match(text, /\n\| a +\| 1\.5 +\|\n/);
     assert.match(text, /Divided by direct, round by round:\n\n.*\n.*\n\| a +\| 1\.50 +\|\n/);
     assert.match(text, /\nLeft out: nginx \(Debian package nginx-light\)\.$/);
+  });
+
+  test("report() shows the tail of a metric that asks for it", async () => {
+    const contestants = [contestant("a", [3, 1, 2])];
+    const text = report(await run(subjectOf(contestants, { metrics: [{ ...metric, isTailShown: true }] }), 3));
+    assert.match(text, /\n\| a +\| 2\.0, p95 3\.0 \(1\.0–3\.0\) \|\n/);
   });
 
   test("chart() draws a bar for each number of connections", () => {

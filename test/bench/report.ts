@@ -24,12 +24,12 @@ export function report(result: Result): string {
 }
 
 function valueTable({ metrics, rows }: Result): string {
-  return table(metrics, rows, (row, metric) => cell(spreadOf(row, metric), metric.digits));
+  return table(metrics, rows, (row, metric) => cell(spreadOf(row, metric), metric));
 }
 
 function ratioTable({ metrics, rows }: Result, reference: Row): string {
   const others = rows.filter((row) => row !== reference);
-  return table(metrics, others, (row, metric) => cell(ratioOf(row, reference, metric), RATIO_DIGITS));
+  return table(metrics, others, (row, metric) => cell(ratioOf(row, reference, metric), { digits: RATIO_DIGITS }));
 }
 
 function table(metrics: readonly Metric[], rows: readonly Row[], cellOf: (row: Row, metric: Metric) => string): string {
@@ -49,8 +49,10 @@ function pad(text: string, width: number): string {
   return text.padEnd(width);
 }
 
-function cell(spread: Spread | undefined, digits: number): string {
+function cell(spread: Spread | undefined, { digits, isTailShown }: Pick<Metric, "digits" | "isTailShown">): string {
   if (spread === undefined) return NONE;
-  const [middle, min, max] = [spread.median, spread.min, spread.max].map((value) => value.toFixed(digits));
-  return min === max ? middle! : `${middle} (${min}–${max})`;
+  const { median, p95, min, max } = spread;
+  const [middle, tail, least, greatest] = [median, p95, min, max].map((value) => value.toFixed(digits));
+  if (least === greatest) return middle!;
+  return `${middle}${isTailShown === true ? `, p95 ${tail}` : ""} (${least}–${greatest})`;
 }

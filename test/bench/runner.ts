@@ -1,4 +1,4 @@
-import { median } from "./statistics.ts";
+import { median, quantile } from "./statistics.ts";
 import type { Contestant, Field, Metric, Sample, Subject } from "./subject.ts";
 
 /** No round begins later than this after the first one. */
@@ -21,9 +21,10 @@ export interface Result {
   readonly missing: readonly string[];
 }
 
-/** Median, least and greatest of some values. */
 export interface Spread {
   readonly median: number;
+  /** The value below which 95 % are. */
+  readonly p95: number;
   readonly min: number;
   readonly max: number;
 }
@@ -105,5 +106,5 @@ export function ratioOf(row: Row, reference: Row, metric: Metric): Spread | unde
 function spread(values: readonly (number | undefined)[]): Spread | undefined {
   const found = values.flatMap((value) => (value === undefined || Number.isNaN(value) ? [] : [value]));
   if (found.length === 0) return undefined;
-  return { median: median(found), min: Math.min(...found), max: Math.max(...found) };
+  return { median: median(found), p95: quantile(found, 0.95), min: Math.min(...found), max: Math.max(...found) };
 }

@@ -8,6 +8,8 @@ export interface Metric {
   readonly title: string;
   /** Decimal places. */
   readonly digits: number;
+  /** Whether the table shows the value below which 95 % of the rounds are. Default: no. */
+  readonly isTailShown?: boolean;
 }
 
 /** Measured values by the names of metrics. A contestant may lack some. */

@@ -10,6 +10,8 @@ const SOCKET = "/var/run/docker.sock";
 export class CountingProxy implements AsyncDisposable {
   /** Each request in order: `POST /containers/ID/start`. */
   readonly requests: string[] = [];
+  /** When each of them arrived: milliseconds of the clock of process.hrtime(). */
+  readonly times: number[] = [];
   #open = 0;
   readonly #folder: string;
   readonly #server: http.Server;
@@ -53,6 +55,7 @@ export class CountingProxy implements AsyncDisposable {
     const { method, url = "/", headers } = request;
     const { pathname } = new URL(url, "http://engine");
     this.requests.push(`${method} ${pathname}`);
+    this.times.push(Number(process.hrtime.bigint()) / 1e6);
     if (pathname !== "/events") {
       this.#open += 1;
       response.once("close", () => {
