@@ -291,7 +291,7 @@ async function reachableOf(elements: readonly Element[], signal: AbortSignal): P
   const accepts = await Promise.all(
     elements.map(async ({ protocol, address: host, targetPort: port }) => {
       if (protocol === "udp") return true;
-      const socket = await dial({ host, port, timeoutMs: DIAL_MS, signal }).catch(() => undefined);
+      const socket = await dial({ host, port, timeoutMs: DIAL_MS, signal, isProbe: true }).catch(() => undefined);
       socket?.on("error", () => {}).destroy();
       return socket !== undefined;
     }),

@@ -1,5 +1,6 @@
 import net from "node:net";
 import { DeadlineError } from "../errors.ts";
+import { takeConnection } from "./kept-connections.ts";
 
 /** Idle time after which the kernel sends keep-alive probes. */
 export const KEEP_ALIVE_MS = 60_000;
@@ -13,6 +14,8 @@ export interface DialOptions {
   readonly signal: AbortSignal | readonly AbortSignal[];
   /** Source address; default: the kernel's choice. */
   readonly localAddress?: string;
+  /** Whether the connection shows that the server accepts: a kept one would not. Default: no. */
+  readonly isProbe?: boolean;
 }
 
 /**
@@ -20,11 +23,13 @@ export interface DialOptions {
  *
  * @throws the system's error (ECONNREFUSED, EHOSTUNREACH …), DeadlineError, or the reason of a signal
  */
-export function dial({ host, port, timeoutMs, signal, localAddress }: DialOptions): Promise<net.Socket> {
+export function dial({ host, port, timeoutMs, signal, localAddress, isProbe }: DialOptions): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const signals = [signal].flat();
     const aborted = signals.find((one) => one.aborted);
     if (aborted !== undefined) return reject(aborted.reason);
+    const kept = isProbe || localAddress !== undefined ? undefined : takeConnection(host, port);
+    if (kept !== undefined) return resolve(kept);
     const socket = net.connect({
       host,
       port,

@@ -106,7 +106,7 @@ export function exchangeProbe(port: number, check: ReadinessCheck, send?: ProxyV
     name: `${name} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
       retryUntilReady(async (attemptSignal, onProgress) => {
-        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal, isProbe: true });
         onProgress(`it accepts connections, but ${missing} yet`);
         if (send !== undefined) socket.write(proxyHeader(send));
         const exchange = new Exchange(check.secure?.(socket) ?? socket);

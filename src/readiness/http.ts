@@ -27,7 +27,7 @@ export function httpProbe(port: number, part: HttpPart, send?: ProxyVersion): Na
     name: `http ${shown} on ${port}${afterHeader(send)}`,
     check: ({ address: host, port: own = port }, signal) =>
       retryUntilReady(async (attemptSignal, onProgress) => {
-        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal, isProbe: true });
         onProgress(`it accepts connections, but has not answered ${shown} yet`);
         if (send !== undefined) socket.write(proxyHeader(send));
         const request = http.get({ host, port: own, path, headers, createConnection: () => socket });

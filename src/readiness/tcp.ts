@@ -1,5 +1,5 @@
-import { closeGracefully } from "../net/close.ts";
 import { dial } from "../net/dial.ts";
+import { keepConnection } from "../net/kept-connections.ts";
 import { type NamedProbe, retryUntilReady } from "./probe.ts";
 
 /** Deadline of a connection attempt. The address of a stopped machine does not refuse, so an attempt would hang. */
@@ -11,8 +11,8 @@ export function tcpProbe(port: number): NamedProbe {
     name: `tcp ${port}`,
     check: ({ address: host, port: own = port }, signal) =>
       retryUntilReady(async (attemptSignal) => {
-        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal });
-        closeGracefully(socket);
+        const socket = await dial({ host, port: own, timeoutMs: PROBE_DIAL_MS, signal: attemptSignal, isProbe: true });
+        keepConnection(host, own, socket);
       }, signal),
   };
 }

@@ -116,7 +116,9 @@ export class ProcessTarget implements Target {
   async #rejectOccupiedPort(signal: AbortSignal): Promise<void> {
     const { host, port } = this.#options.listen;
     if (port === undefined) return;
-    const socket = await dial({ host, port, timeoutMs: OCCUPIED_DIAL_MS, signal }).catch(() => undefined);
+    const socket = await dial({ host, port, timeoutMs: OCCUPIED_DIAL_MS, signal, isProbe: true }).catch(
+      () => undefined,
+    );
     signal.throwIfAborted();
     if (socket === undefined) return;
     closeGracefully(socket);
