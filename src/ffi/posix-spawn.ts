@@ -2,8 +2,6 @@
 import { FfiError, type Libc } from "./libc.ts";
 
 export interface SpawnCall {
-  /** Path of the program; a relative path begins in `cwd`. It is not looked up in PATH. */
-  readonly file: string;
   /** All arguments, from argv[0] on, and null. */
   readonly argv: readonly (string | null)[];
   /** The whole environment: `NAME=value`, and null. */
@@ -22,8 +20,10 @@ export interface PosixSpawn {
   /**
    * Starts a program in a thread: the calling thread waits until the program is loaded, which takes long on a busy machine
    * or a slow disk. Resolves to its PID, or a negative error number.
+   *
+   * @param file path of the program; a relative path begins in `cwd`. It is not looked up in PATH.
    */
-  readonly spawn: (call: SpawnCall) => Promise<number>;
+  readonly spawn: (file: string, call: SpawnCall) => Promise<number>;
   /** The calls that have not resolved. */
   readonly pending: ReadonlySet<PendingSpawn>;
 }
@@ -86,9 +86,9 @@ export function posixSpawn({ find, findThreaded }: Libc): PosixSpawn {
     if (cwd !== undefined) addChdir(actions, cwd);
   };
 
-  const start: PosixSpawn["spawn"] = async (options) => {
+  const start: PosixSpawn["spawn"] = async (file, options) => {
     const actions = unused.pop() ?? Buffer.alloc(OPAQUE_BYTES);
-    const call = new PendingSpawn(options.file);
+    const call = new PendingSpawn(file);
     begin(actions, options);
     pending.add(call);
     try {

@@ -105,21 +105,29 @@ export class Workers {
   }
 
   #read(stream: Readable): { expire(): void } {
-    const limit = new LineLimit(this.#options.onLine);
-    const reader = new LineReader((line) => limit.push(line));
+    let lines: { readonly reader: LineReader; readonly limit: LineLimit } | undefined;
     let timer: NodeJS.Timeout | undefined;
-    stream.on("data", (chunk: Buffer) => reader.push(chunk));
+    stream.on("data", (chunk: Buffer) => {
+      // Most programs write nothing.
+      lines ??= this.#newLines();
+      lines.reader.push(chunk);
+    });
     stream.on("error", () => {});
     stream.once("close", () => {
       clearTimeout(timer);
-      reader.end();
-      limit.end();
+      lines?.reader.end();
+      lines?.limit.end();
     });
     return {
       expire: () => {
         if (!stream.destroyed) timer = setTimeout(() => stream.destroy(), STDERR_LINGER_MS);
       },
     };
+  }
+
+  #newLines(): { readonly reader: LineReader; readonly limit: LineLimit } {
+    const limit = new LineLimit(this.#options.onLine);
+    return { limit, reader: new LineReader((line) => limit.push(line)) };
   }
 }
 

@@ -116,7 +116,7 @@ export class PosixSpawner implements Spawner {
     const { file, cwd, sharesSession } = program;
     const { argv, env } = this.#prepare(program);
     const fds = streams.map(({ fd }) => fd);
-    const call = {
+    const call: SpawnCall = {
       argv,
       env: environment(env, variables),
       cwd,
@@ -129,10 +129,19 @@ export class PosixSpawner implements Spawner {
     const changed = streams.filter(
       ({ fd, isCopy }) => fd !== undefined && !isCopy && this.#descriptors.makeBlocking(fd),
     );
-    const result = await this.#spawnFirst(pathsOf(file, program.env["PATH"]), call);
-    if (result > 0) return result;
+    let failure = ENOENT;
+    // As execvp(3) does: the first of the files that can be executed.
+    for (const path of pathsOf(file, program.env["PATH"])) {
+      let result = await this.#posix.spawn(path, call);
+      if (result === -ENOEXEC) {
+        result = await this.#posix.spawn(SHELL, { ...call, argv: [SHELL, path, ...argv.slice(1)] });
+      }
+      if (result > 0) return result;
+      if (result !== -ENOENT && result !== -ENOTDIR) failure = -result;
+      if (result !== -ENOENT && result !== -ENOTDIR && result !== -EACCES) break;
+    }
     for (const { fd } of changed) if (fd !== undefined) this.#descriptors.makeNonBlocking(fd);
-    throw systemError(`spawn ${file}`, -result);
+    throw systemError(`spawn ${file}`, failure);
   }
 
   #prepare(program: Executable): Prepared {
@@ -144,20 +153,6 @@ export class PosixSpawner implements Spawner {
     const prepared = { argv: [argv0, ...args, null], env };
     this.#prepared.set(program, prepared);
     return prepared;
-  }
-
-  /** Starts the first of the files that can be executed, as execvp(3) does. Returns its PID, or a negative error number. */
-  async #spawnFirst(paths: readonly string[], call: Omit<SpawnCall, "file">): Promise<number> {
-    let failure = ENOENT;
-    for (const file of paths) {
-      let result = await this.#posix.spawn({ ...call, file });
-      if (result === -ENOEXEC) {
-        result = await this.#posix.spawn({ ...call, file: SHELL, argv: [SHELL, file, ...call.argv.slice(1)] });
-      }
-      if (![ENOENT, ENOTDIR, EACCES].includes(-result)) return result;
-      if (result === -EACCES) failure = EACCES;
-    }
-    return -failure;
   }
 }
 
