@@ -2,7 +2,6 @@
 import type { ServiceStatus } from "../admin/api.ts";
 import type { Config } from "../config/config.ts";
 import { Daemon } from "../daemon/daemon.ts";
-import { trimMemory } from "../ffi/trim-memory.ts";
 import { printableJson } from "../net/escape.ts";
 import { ThrottledDenials } from "../telemetry/denial-throttle.ts";
 import { isJson, isPretty, type Log, openLog } from "../telemetry/log.ts";
@@ -12,6 +11,7 @@ import { type XinetdTarget, xinetdObserver } from "../telemetry/xinetd-log.ts";
 import { exposedSocket } from "./check/exposed-socket.ts";
 import { formatPlan } from "./check/plan.ts";
 import type { Context } from "./command.ts";
+import { freeMemory } from "./free-memory.ts";
 
 /** Deadline for the engine's first answer before the plan is printed. */
 const ENGINE_ANSWER_MS = 2_000;
@@ -46,7 +46,7 @@ async function serveWith(config: Config, log: Log, context: Context, options: Se
   let collection: NodeJS.Timeout | undefined;
   const collectLater = (): void => {
     clearTimeout(collection);
-    collection = setTimeout(() => daemon.areTargetsAsleep && collectGarbage(), COLLECT_AFTER_MS);
+    collection = setTimeout(() => daemon.areTargetsAsleep && freeMemory(), COLLECT_AFTER_MS);
   };
   const logging = observerOf(config, log, (service) => daemon.targetOf(service));
   using throttled = new ThrottledDenials(fanOut(logging, observer({ sleep: collectLater })));
@@ -96,13 +96,6 @@ async function serveWith(config: Config, log: Log, context: Context, options: Se
   log.info({ event: "shutdown.begin" }, "shutting down: new connections are refused");
   await daemon.close();
   log.info({ event: "shutdown.done" }, "stopped");
-}
-
-/** Returns free memory to the system, which V8 and the C library do not do while a process is idle. Takes up to 0.1 s. */
-function collectGarbage(): void {
-  // Undefined without Node's option --expose-gc.
-  globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
-  trimMemory();
 }
 
 function observerOf(
