@@ -59,6 +59,8 @@ interface BenchOptions {
   readonly sysctls?: Readonly<Record<string, number>>;
   /** Called with the namespaces before wakeport starts. */
   readonly prepare?: (spaces: Namespaces) => Promise<unknown>;
+  /** A capability that wakeport lacks. */
+  readonly withoutCapability?: string;
 }
 
 /** `web` listens on 8080 (TCP) and 8053 (UDP), its target with IPv4; `six` on 8081, its target with IPv6. */
@@ -74,12 +76,12 @@ services:
 `;
 }
 
-async function start({ keys = "", sysctls = {}, prepare }: BenchOptions = {}): Promise<Bench> {
+async function start({ keys = "", sysctls = {}, prepare, withoutCapability }: BenchOptions = {}): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const spaces = stack.use(await namespaces(sysctls));
   await prepare?.(spaces);
   const file = stack.use(await temporaryFile("wakeport.yaml", configuration(spaces, keys)));
-  const program = stack.use(new Program(["run", "-c", file.path], {}, undefined, spaces.sidecar));
+  const program = stack.use(new Program(["run", "-c", file.path], {}, undefined, spaces.sidecar, withoutCapability));
   await program.logged("started");
   const get = async (path: string): Promise<Response> =>
     fetch(`http://${spaces.front.ipv4}:9464${path}`, { signal: AbortSignal.timeout(PATIENCE_MS) });
@@ -170,6 +172,7 @@ const obstacles: readonly {
   readonly what: string;
   readonly keys?: string;
   readonly prepare?: BenchOptions["prepare"];
+  readonly withoutCapability?: string;
   readonly reason: RegExp;
 }[] = [
   { what: "access rules", keys: ", access: { deny: [192.0.2.1] }", reason: /"access" rules/ },
@@ -179,6 +182,7 @@ const obstacles: readonly {
     prepare: ({ inside }) => inside("sysctl", "-qw", "net.ipv4.ip_forward=0"),
     reason: /forwarding is off/,
   },
+  { what: "no capability NET_ADMIN", withoutCapability: "net_admin", reason: /no NET_ADMIN.*cap_add/ },
   {
     what: "a table of another program with the same name",
     prepare: ({ inside }) => inside("nft", "add table inet wakeport; add chain inet wakeport theirs"),
@@ -331,9 +335,13 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     assert.match(await bench.nft("list", "ruleset"), /table inet other \{\s*chain kept/);
   });
 
-  for (const { what, prepare, keys, reason } of obstacles) {
+  for (const { what, prepare, keys, withoutCapability, reason } of obstacles) {
     test(`relays and names the reason: ${what}`, async () => {
-      await using bench = await start({ ...(prepare && { prepare }), ...(keys && { keys }) });
+      await using bench = await start({
+        ...(prepare && { prepare }),
+        ...(keys && { keys }),
+        ...(withoutCapability && { withoutCapability }),
+      });
       const first = await connect(bench.spaces.front.ipv4);
       const second = await connect(bench.spaces.front.ipv4);
       const { msg } = await bench.program.logged("route.kernel");

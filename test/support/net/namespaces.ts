@@ -5,12 +5,12 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const isRequired = process.env["WAKEPORT_TEST_ENGINE"] === "required";
-const tools = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/conntrack"];
+const tools = ["/usr/sbin/ip", "/usr/sbin/nft", "/usr/sbin/conntrack", "/usr/bin/setpriv"];
 
 /** Why there are no namespaces; false if there are, or if they are required. */
 export function cannotForward(): string | false {
   if (isRequired || (process.getuid?.() === 0 && tools.every(existsSync))) return false;
-  return "NO NAMESPACES: needs root, and nftables, conntrack and iproute2 (test/engine/tools)";
+  return "NO NAMESPACES: needs root, and nftables, conntrack, iproute2 and setpriv (test/engine/tools)";
 }
 
 /** The number of a pair in this process, so that files and tests can run at the same time. */

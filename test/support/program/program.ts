@@ -31,19 +31,22 @@ export class Program implements AsyncDisposable {
   /**
    * @param openFiles RLIMIT_NOFILE; default: this process's
    * @param namespace its network namespace; default: this process's
+   * @param withoutCapability a capability that it lacks although it is root, as setpriv(1) names it: `net_admin`
    */
   constructor(
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
     openFiles?: number,
     namespace?: string,
+    withoutCapability?: string,
   ) {
     const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
     const { PATH = "", NODE_COMPILE_CACHE: cache } = process.env;
     const inherited = { PATH, HOME: tmpdir(), ...(cache !== undefined && { NODE_COMPILE_CACHE: cache }) };
     const within = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
     const limited = openFiles === undefined ? [] : ["sh", "-c", `ulimit -n ${openFiles}; exec "$0" "$@"`];
-    const [file = PROGRAM, ...all] = [...within, ...limited, PROGRAM, ...args];
+    const lowered = withoutCapability === undefined ? [] : ["setpriv", "--bounding-set", `-${withoutCapability}`];
+    const [file = PROGRAM, ...all] = [...within, ...lowered, ...limited, PROGRAM, ...args];
     this.child = spawn(file, all, { stdio, env: { ...inherited, ...env }, cwd: tmpdir() });
     this.#exited = once(this.child, "close");
     this.child.stdout.on("data", (chunk: Buffer) => {
