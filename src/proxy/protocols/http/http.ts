@@ -8,10 +8,10 @@
 import { delay } from "../../../async/wait.ts";
 import { HttpHeadError, HttpHeadReader } from "../../../net/http-head.ts";
 import { PeekError, peek } from "../../../net/peek.ts";
-import { relay } from "../../../net/relay.ts";
 import type { Served } from "../../outcome.ts";
 import { ServiceChangedError } from "../../outcome.ts";
 import type { HeldClient, Protocol, WaitingClient } from "../protocol.ts";
+import { silence } from "../raw.ts";
 import { unavailable } from "./answer.ts";
 import { type Navigation, navigationOf } from "./navigation.ts";
 import { reasonFor, retryAfter, whenAgain } from "./reason.ts";
@@ -57,7 +57,7 @@ export class Http implements Protocol {
 }
 
 class HttpHeldClient implements HeldClient {
-  readonly relay = relay;
+  readonly relay = silence.relay;
   readonly #client: WaitingClient;
   readonly #ended = new AbortController();
   #page: WaitingPage | undefined;
