@@ -72,6 +72,7 @@ export class Activator {
     this.#companions = companions && new Companions(companions);
     this.#group = group;
     this.#bypass = bypass;
+    if (bypass !== undefined) dependencies?.onChange(() => this.#openBypass());
     this.#observer = observer;
     this.#controller = new TargetController({
       target,
@@ -84,6 +85,7 @@ export class Activator {
       dispatch: (event, details) => this.#dispatch(event, details),
       onMoved: (status) => this.#leases.move(status),
       onInspected: () => this.#updateBypass(),
+      onInspecting: () => this.#openBypass(),
       ...(bypass && { beforeSleep: () => bypass.beforeSleep() }),
     });
   }
@@ -320,10 +322,14 @@ export class Activator {
 
   /** Opens the bypass while clients can connect to the target, and ends its connections when the target is down. */
   #updateBypass(): void {
-    const { running, isUnreachable } = this.#controller;
-    const isUsable = this.#state.name === "ready" && !isUnreachable;
-    this.#bypass?.update(isUsable ? running : undefined);
+    this.#openBypass();
     if (this.#state.name === "asleep") this.#bypass?.drop();
+  }
+
+  #openBypass(): void {
+    const { running, isInspecting } = this.#controller;
+    const isUsable = this.#state.name === "ready" && !this.#isIncomplete;
+    this.#bypass?.update(isUsable ? running : undefined, isInspecting);
   }
 
   /** A lease that the bypass acquires cancels the idle timeout. */

@@ -50,9 +50,15 @@ export class DependencyLeases {
   readonly #options: DependencyLeasesOptions;
   /** Undefined after a release. */
   #round: Round | undefined;
+  #onChange: () => void = () => {};
 
   constructor(options: DependencyLeasesOptions) {
     this.#options = options;
+  }
+
+  /** Sets the function that is called when `isIncomplete` may have changed. */
+  onChange(onChange: () => void): void {
+    this.#onChange = onChange;
   }
 
   /** Whether a lease may be missing. */
@@ -73,7 +79,7 @@ export class DependencyLeases {
     scope.throwIfAborted();
     await Promise.all(dependencies.map((dependency) => this.#acquireOne(dependency, scope, round)));
     scope.throwIfAborted();
-    round.wanted = dependencies.map(({ name }) => name);
+    this.#want(round, dependencies);
   }
 
   /** Acquires leases on running dependencies, now and later: for a target that another process started. */
@@ -83,7 +89,7 @@ export class DependencyLeases {
     this.#options.resolve(released).then(
       (dependencies) => {
         if (released.aborted) return;
-        round.wanted = dependencies.map(({ name }) => name);
+        this.#want(round, dependencies);
         for (const dependency of dependencies) void this.#waitForReturn(dependency, round);
       },
       (error) => {
@@ -114,6 +120,11 @@ export class DependencyLeases {
     return this.#round;
   }
 
+  #want(round: Round, dependencies: readonly Dependency[]): void {
+    round.wanted = dependencies.map(({ name }) => name);
+    this.#onChange();
+  }
+
   async #acquireOne(dependency: Dependency, signal: AbortSignal, round: Round): Promise<void> {
     if (round.held.has(dependency.name)) return;
     const lease = await dependency.acquire(signal).catch((cause: Error) => {
@@ -128,10 +139,12 @@ export class DependencyLeases {
     const { released, held, crashes } = round;
     if (released.signal.aborted || held.has(name)) return lease[Symbol.dispose]();
     held.set(name, { dependency, lease });
+    this.#onChange();
     const since = performance.now();
     const lost = (): void => {
       if (held.get(name)?.lease !== lease) return;
       held.delete(name);
+      this.#onChange();
       if (performance.now() - since >= STEADY_MS) crashes.delete(name);
       void this.#reacquire(dependency, lease.signal?.reason, round);
     };

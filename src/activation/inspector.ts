@@ -7,6 +7,8 @@ export interface InspectorOptions {
   /** Changes whenever the result of an earlier inspection is outdated. */
   readonly epoch: () => number;
   readonly onStatus: (status: TargetStatus) => void;
+  /** Called when `inspection` has changed. */
+  readonly onChange: () => void;
 }
 
 /** Inspects a target on request, one inspection at a time. The last one begins after the last request. */
@@ -32,9 +34,10 @@ export class Inspector {
 
   /** Rejects only if `onStatus` throws. */
   async #inspect(): Promise<void> {
-    const { target, epoch, onStatus } = this.#options;
+    const { target, epoch, onStatus, onChange } = this.#options;
     const inspection = Promise.withResolvers<void>();
     this.#inspection = inspection;
+    onChange();
     while (this.#isRequested) {
       this.#isRequested = false;
       const before = epoch();
@@ -46,5 +49,6 @@ export class Inspector {
     }
     this.#inspection = undefined;
     inspection.resolve();
+    onChange();
   }
 }

@@ -45,6 +45,8 @@ export interface TargetControllerOptions {
   readonly onMoved: (status: RunningStatus) => void;
   /** Called after each inspection. */
   readonly onInspected: () => void;
+  /** Called when `isInspecting` has changed. */
+  readonly onInspecting: () => void;
   /** Called before an unused target is put to sleep. @throws KeptError if it is in use nevertheless */
   readonly beforeSleep?: () => Promise<void>;
 }
@@ -77,6 +79,7 @@ export class TargetController {
       target,
       epoch: () => this.#epoch,
       onStatus: (status) => this.#inspected(status),
+      onChange: options.onInspecting,
     });
   }
 

@@ -1,4 +1,5 @@
 import { bansStatus, type StatusReport, serviceStatus, unnamedStatus } from "../admin/api.ts";
+import { type SharedSettings, sharedNeeds, sharedSettings } from "../config/client-needs.ts";
 import { type Config, isWoken, type Service, startsPrograms, type TargetSpec } from "../config/config.ts";
 import { NoConfigError } from "../config/default-paths.ts";
 import { describeTarget } from "../config/describe-target.ts";
@@ -6,7 +7,6 @@ import { type Changes, changesBetween } from "../config/diff.ts";
 import { ConfigError } from "../config/yaml/config-error.ts";
 import { DataPlane, withoutDataPlane } from "../dataplane/data-plane.ts";
 import { BindError, bindErrorOf, TargetError } from "../errors.ts";
-import { sharedSettings } from "../kernel-route/eligibility.ts";
 import { KernelRoute } from "../kernel-route/kernel-route.ts";
 import { type SharedAdmission, sharedAdmission } from "../proxy/admission/admission-stage.ts";
 import { Slots } from "../proxy/admission/slots.ts";
@@ -81,14 +81,14 @@ export class Daemon {
     this.#orphans =
       this.#engine && new Orphans({ ...this.#engine, services: createdIn(config), observer: this.#observer });
 
-    const settings = sharedSettings(config.services, config.log.userId);
-    this.#kernelRoute = new KernelRoute({ settings, observer: this.#observer });
+    this.#kernelRoute = new KernelRoute({ settings: this.#sharedSettings, observer: this.#observer });
     const { dependencyPolicy } = config;
     this.#targets = new TargetRegistry({
       engine: this.#engine,
       host: options,
       observer: this.#observer,
       kernelRoute: this.#kernelRoute,
+      offloadLimit: () => this.#offloadLimit,
       dependencyPolicy,
     });
     this.#services = new ServiceRegistry({
@@ -272,7 +272,8 @@ export class Daemon {
     const commit = (): void => {
       this.#config = config;
       this.#targets.configure(config);
-      this.#kernelRoute.configure(sharedSettings(config.services, config.log.userId));
+      this.#kernelRoute.configure(this.#sharedSettings);
+      this.#targets.reconsiderOffload();
       this.#discovery?.configure(config);
     };
     const change = (): Promise<void> => this.#services.change(() => changes, config.shutdown.drainMs, commit);
@@ -301,7 +302,18 @@ export class Daemon {
       what: "connections in total",
       reason: "process_limit",
       services: () => this.#services.size,
+      onChange: (taken) => this.#dataPlane.countAll(taken),
     });
+  }
+
+  get #sharedSettings(): SharedSettings {
+    return sharedSettings(this.#config.services, this.#config.log.userId);
+  }
+
+  /** Half of all slots: the other half is shared fairly between services and sources. */
+  get #offloadLimit(): number {
+    if (sharedNeeds(this.#sharedSettings).length > 0) return 0;
+    return Math.floor(connectionLimitOf(this.#descriptorUse) / 2);
   }
 
   #newAdmin(): AdminEndpoint {

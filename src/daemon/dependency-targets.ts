@@ -8,6 +8,7 @@ import type { ContainerReference, WokenService } from "../config/config.ts";
 import type { ContainerFacts } from "../docker/container-facts.ts";
 import { TargetError } from "../errors.ts";
 import type { TargetRoute } from "../kernel-route/target-route.ts";
+import type { TargetOffload } from "../proxy/offload/target-offload.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import type { Observer } from "../telemetry/observer.ts";
 import type { ActivatorLookup } from "./dependency-resolver.ts";
@@ -19,6 +20,7 @@ export interface TargetEntry {
   readonly target: Target;
   readonly activator: Activator;
   readonly route: TargetRoute;
+  readonly offload: TargetOffload;
   /** Empty for a container that only dependents need. */
   services: readonly WokenService[];
 }

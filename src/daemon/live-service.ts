@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Activator } from "../activation/activator.ts";
 import type { LiveStatus } from "../admin/api.ts";
-import type { Service } from "../config/config.ts";
+import { accessNeeds, clientNeeds } from "../config/client-needs.ts";
+import type { Service, ServicePort } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import type { DataPlane } from "../dataplane/data-plane.ts";
 import type { KernelRoute, ServiceRoute } from "../kernel-route/kernel-route.ts";
-import { readIp } from "../net/ip.ts";
+import { type Ip, readIp } from "../net/ip.ts";
 import {
   createAdmission,
   createDataPortAdmission,
@@ -16,6 +17,7 @@ import type { Pass } from "../proxy/admission/slots.ts";
 import { DataPorts } from "../proxy/data-ports.ts";
 import { DataPortHandler } from "../proxy/handlers/data-port.ts";
 import { formatListenAddress } from "../proxy/listen/listener.ts";
+import type { TargetOffload } from "../proxy/offload/target-offload.ts";
 import type { RouteEntry } from "../proxy/routing/route-table.ts";
 import { type ServiceConnections, withoutWaitLimit } from "../proxy/service-connections.ts";
 import type { ServiceGauges } from "../telemetry/metrics.ts";
@@ -28,6 +30,8 @@ export interface LiveServiceOptions {
   readonly service: Service;
   /** Activator of the service's target; undefined if the service wakes no target. */
   readonly activator: Activator | undefined;
+  /** Lends the service's listeners to the data plane; undefined if the service wakes no target. */
+  readonly offload: TargetOffload | undefined;
   /** Shared with the service before a reload. */
   readonly connections: ServiceConnections;
   /** The service before a reload. */
@@ -130,8 +134,30 @@ function routeEntriesOf(
     const handler = handlerOf(port);
     const route = { service: service.name, listener: formatListenAddress(listener), admission, handler, connections };
     const { names, monitors, proxyProtocol } = service;
-    return { listener, route, names, receive: proxyProtocol.receive, monitors };
+    const offload = offloadOf(options, admission, port);
+    return { listener, route, names, receive: proxyProtocol.receive, monitors, offload };
   });
+}
+
+/** Returns undefined if wakeport must see each client of the service. */
+function offloadOf(
+  { service, offload, connections, observer, nextId }: LiveServiceOptions,
+  { control }: ServiceAdmission,
+  port: ServicePort,
+): RouteEntry["offload"] {
+  const needs = [...accessNeeds(service), ...clientNeeds(service)];
+  if (offload === undefined || service.relay === "node" || needs.length > 0) return undefined;
+  const offloadPort = {
+    service: service.name,
+    listener: formatListenAddress(listenAddressOf(port)),
+    targetPort: port.target,
+    maxDials: service.releasePace,
+    connections,
+    observer,
+    nextId,
+    count: (ip: Ip | undefined) => control.count(ip),
+  };
+  return (loan) => offload.add(offloadPort, loan);
 }
 
 function dataRouteEntriesOf(options: LiveServiceOptions, dataPorts: DataPorts | undefined): RouteEntry[] {

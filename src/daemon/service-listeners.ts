@@ -7,8 +7,7 @@ import type { WantedListener } from "../proxy/listen/listener-pool.ts";
 /** Returns the TCP listeners, including data ports. */
 export function tcpListenersOf(service: Service): WantedListener[] {
   const ports = [...tcpPortsOf(service), ...service.data.flatMap(eachPort)];
-  const isPausable = handsOver(service);
-  return ports.map((port) => ({ service: service.name, listener: listenAddressOf(port), isPausable }));
+  return ports.map((port) => ({ service: service.name, listener: listenAddressOf(port) }));
 }
 
 export function udpListenersOf(service: Service): { readonly service: string; readonly listener: ListenAddress }[] {
@@ -20,11 +19,6 @@ export function listenersThatRead(service: Service): ListenAddress[] {
   const { names, proxyProtocol } = service;
   if (names === undefined && proxyProtocol.receive.length === 0) return [];
   return tcpPortsOf(service).map(listenAddressOf);
-}
-
-/** Whether a service's listeners are passed to its program. */
-export function handsOver({ target }: Service): boolean {
-  return target.kind === "inetd" && target.wait;
 }
 
 /** Returns the TCP ports except data ports. */

@@ -18,7 +18,6 @@ import type { UdpListener } from "../udp/service.ts";
 import type { InetdEnvironment } from "./handler-factory.ts";
 import { LiveService } from "./live-service.ts";
 import { Reload } from "./reload.ts";
-import { handsOver } from "./service-listeners.ts";
 import type { TargetRegistry } from "./target-registry.ts";
 
 export interface ServiceRegistryOptions {
@@ -47,7 +46,7 @@ export class ServiceRegistry {
   constructor(options: ServiceRegistryOptions) {
     this.#options = options;
     this.#router = new Router(options);
-    this.#listenerPool = new ListenerPool((...accepted) => this.#router.accept(...accepted));
+    this.#listenerPool = new ListenerPool((...accepted) => this.#router.accept(...accepted), options.dataPlane);
     this.#reload = new Reload({
       ...options,
       listenerPool: this.#listenerPool,
@@ -83,6 +82,7 @@ export class ServiceRegistry {
       service,
       before,
       activator: isWoken(service) ? targets.activatorOf(service) : undefined,
+      offload: isWoken(service) ? targets.offloadOf(service) : undefined,
       connections: before?.connections ?? this.#newConnections(name),
       ...shared,
       nextId: () => this.#router.nextId(),
@@ -150,10 +150,7 @@ export class ServiceRegistry {
     inherited: ReadonlyMap<ListenAddress, InheritedSocket>,
   ): Promise<void> {
     using bound = await this.#listenerPool.bind(
-      routeEntries.map(({ listener, route: { service } }) => {
-        const known = this.#live.get(service)?.service;
-        return { service, listener, isPausable: known !== undefined && handsOver(known) };
-      }),
+      routeEntries.map(({ listener, route: { service } }) => ({ service, listener })),
       inherited,
     );
     bound.commit();

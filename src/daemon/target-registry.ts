@@ -1,11 +1,13 @@
 import type { ActivationPolicy } from "../activation/activation-policy.ts";
 import { Activator } from "../activation/activator.ts";
+import { Bypasses } from "../activation/bypass.ts";
 import { DependencyLeases } from "../activation/dependency-leases.ts";
 import { Group } from "../activation/group.ts";
 import type { Holder } from "../activation/lease.ts";
 import type { Probe, Target } from "../activation/target.ts";
 import { isWoken, type Service, type WokenService } from "../config/config.ts";
 import type { KernelRoute } from "../kernel-route/kernel-route.ts";
+import { TargetOffload } from "../proxy/offload/target-offload.ts";
 import { all } from "../readiness/probe.ts";
 import { ContainerTarget } from "../targets/container.ts";
 import { CreatedContainer } from "../targets/created-container.ts";
@@ -23,6 +25,8 @@ export interface TargetRegistryOptions {
   readonly host: HostEnvironment;
   readonly observer: Observer;
   readonly kernelRoute: KernelRoute;
+  /** Returns the number of connections of the process below which the data plane accepts; 0: never. */
+  readonly offloadLimit: () => number;
   /** The policy of containers that no service names. */
   readonly dependencyPolicy: ActivationPolicy;
 }
@@ -109,10 +113,20 @@ export class TargetRegistry {
     return this.#entries.get(keyOf(service))!.activator;
   }
 
+  /** Returns the offload of an added service. */
+  offloadOf(service: WokenService): TargetOffload {
+    return this.#entries.get(keyOf(service))!.offload;
+  }
+
   /** Opens the activators of all targets, and of each target that is added later. */
   open(): void {
     this.#isOpen = true;
     for (const activator of this.activators) activator.open();
+  }
+
+  /** Must be called when the data plane may, or may no more, accept clients of any service. */
+  reconsiderOffload(): void {
+    for (const { offload } of this.#entries.values()) offload.reconsider();
   }
 
   /** Replaces the policy of containers that no service names. */
@@ -195,15 +209,17 @@ export class TargetRegistry {
     probe: Probe,
     policy: ActivationPolicy,
   ): TargetEntry {
-    const { observer, kernelRoute } = this.#options;
+    const { observer, kernelRoute, offloadLimit: limit } = this.#options;
     const holder = (): Holder => activator.asHolder;
     const current = (): readonly WokenService[] => this.#entries.get(key)?.services ?? [];
     const name = services.find(({ group }) => group !== undefined)?.group;
     const group = name === undefined ? undefined : this.#group(name);
-    const route = kernelRoute.newRoute(services, {
-      acquire: (holder) => activator.acquire(new AbortController().signal, holder),
+    const leases = {
+      acquire: (holder: Holder) => activator.acquire(new AbortController().signal, holder),
       isReady: () => activator.view.state === "ready",
-    });
+    };
+    const route = kernelRoute.newRoute(services, leases);
+    const offload = new TargetOffload({ ...leases, limit });
     const activator: Activator = new Activator({
       target,
       probe,
@@ -212,11 +228,12 @@ export class TargetRegistry {
       dependencies: this.#dependenciesOf(target, holder, current),
       companions: this.#companionsOf(holder, current),
       observer,
-      bypass: route,
+      // A client that the kernel no longer forwards reaches the listener, which the data plane may have.
+      bypass: new Bypasses(route, offload),
       ...(group && { group }),
     });
     group?.add(activator);
-    const entry: TargetEntry = { target, activator, route, services };
+    const entry: TargetEntry = { target, activator, route, offload, services };
     if (target instanceof ProcessTarget) target.startAfter(() => this.#predecessorsEnded(entry, target));
     this.#entries.set(key, entry);
     if (this.#isOpen) activator.open();

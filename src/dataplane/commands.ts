@@ -1,5 +1,6 @@
 /** Commands from the main thread to the worker: records in a pipe, which a write of this size never splits (pipe(7)). */
 import type { RelayEnd } from "../net/relay.ts";
+import type { LentListener } from "./lent-listener.ts";
 
 export const RECORD_BYTES = 16;
 
@@ -19,6 +20,9 @@ export interface EarlyMessage {
   readonly upstream: Uint8Array;
 }
 
+/** Belongs to a `listen`. */
+export type ListenMessage = Pick<LentListener, "upstream" | "maxDials">;
+
 export type Command =
   | {
       readonly kind: "add";
@@ -29,10 +33,17 @@ export type Command =
     }
   | { readonly kind: "cut"; readonly slot: number; readonly end: RelayEnd }
   | { readonly kind: "targetGone"; readonly slot: number }
+  /** The slot identifies the listener. The next message of the port belongs to it. */
+  | { readonly kind: "listen"; readonly slot: number; readonly fd: number }
+  | { readonly kind: "unlisten"; readonly slot: number }
+  /** The target of a listener's connections is down. */
+  | { readonly kind: "targetGoneOf"; readonly slot: number }
+  /** The drain of a listener's connections is over. */
+  | { readonly kind: "cutOf"; readonly slot: number }
   /** Only wakes the worker. */
   | { readonly kind: "stop" };
 
-const kinds = ["add", "cut", "targetGone", "stop"] as const;
+const kinds = ["add", "cut", "targetGone", "listen", "unlisten", "targetGoneOf", "cutOf", "stop"] as const;
 export const relayEnds: readonly RelayEnd[] = ["clean", "client_reset", "upstream_reset", "target_gone", "drained"];
 
 /** Returns a record. */
@@ -44,6 +55,7 @@ export function encode(command: Command): Buffer {
     record.writeInt32LE(command.client, 8);
     record.writeInt32LE(command.upstream, 12);
   }
+  if (command.kind === "listen") record.writeInt32LE(command.fd, 8);
   if (command.kind === "cut") record.writeUInt8(relayEnds.indexOf(command.end), 1);
   if (command.kind !== "stop") record.writeInt32LE(command.slot, 4);
   return record;
@@ -61,7 +73,12 @@ export function decode(records: Buffer, offset: number): Command {
     }
     case "cut":
       return { kind, slot, end: relayEnds[detail]! };
+    case "listen":
+      return { kind, slot, fd: records.readInt32LE(offset + 8) };
     case "targetGone":
+    case "unlisten":
+    case "targetGoneOf":
+    case "cutOf":
       return { kind, slot };
     default:
       return { kind: "stop" };

@@ -21,6 +21,8 @@ const SILENCE_MS = 1_000;
 const LINGER_MS = 30_000;
 /** Interval of checks of pairs whose target is down. */
 const LAST_BYTES_POLL_MS = 250;
+/** Limit of a connect. The client is given back then. The kernel repeats a SYN after 1 s. */
+const CONNECT_MS = 3_000;
 /** The generation of descriptors that are not sockets of a pair. */
 const NO_PAIR = 0;
 
@@ -28,8 +30,15 @@ export interface CoreOptions {
   readonly syscalls: Syscalls;
   /** The name that Node uses: `x64`. */
   readonly architecture: string;
-  /** Called once for each pair, after both sockets are closed. */
+  /** Called once for each pair that was not returned, after both sockets are closed. */
   readonly onEnd: (pair: Pair) => void;
+  /** Called when the upstream of a pair of `connect` is connected. */
+  readonly onConnected?: (pair: Pair) => void;
+  /**
+   * Called at the end of an accepted pair whose upstream failed, ended or was lost before the first byte. The client's
+   * socket is open, and nothing was read from it.
+   */
+  readonly onReturn?: (pair: Pair) => void;
   /** Called after a direction has received bytes. */
   readonly onReceived?: (pair: Pair) => void;
   readonly maxPipes?: number;
@@ -55,6 +64,8 @@ export interface AddOptions extends Omit<PairOptions, "generation"> {
 export class Core {
   readonly #syscalls: Syscalls;
   readonly #onEnd: (pair: Pair) => void;
+  readonly #onConnected: (pair: Pair) => void;
+  readonly #onReturn: (pair: Pair) => void;
   readonly #now: () => number;
   readonly #epoll: Epoll;
   readonly #pipes: PipePool;
@@ -63,6 +74,8 @@ export class Core {
   readonly #sides: (Side | undefined)[] = [];
   readonly #pairs = new Map<number, Pair>();
   readonly #readers = new Map<number, () => void>();
+  /** Pairs whose upstream is not connected yet, each with the time of its begin; oldest first. */
+  readonly #connecting = new Map<Pair, number>();
   /** Pairs that have used their share of a turn. */
   #queued: Pair[] = [];
   /** Pairs with a broken side, whose other side receives the bytes before the reset. */
@@ -75,6 +88,8 @@ export class Core {
   constructor({ syscalls, architecture, onEnd, onReceived = () => {}, ...options }: CoreOptions) {
     this.#syscalls = syscalls;
     this.#onEnd = onEnd;
+    this.#onConnected = options.onConnected ?? (() => {});
+    this.#onReturn = options.onReturn ?? (() => {});
     this.#now = options.now ?? (() => performance.now());
     this.#epoll = new Epoll(syscalls, architecture);
     this.#pipes = new PipePool(syscalls, options.maxPipes ?? MAX_PIPES, options.pipeBytes);
@@ -86,18 +101,31 @@ export class Core {
     return this.#pairs.size;
   }
 
-  /** Relays two connected sockets from now on, and closes them at the end. */
-  add({ early = {}, ...options }: AddOptions): void {
+  /** Returns a pair for `connect`. */
+  newPair(options: Omit<PairOptions, "generation">): Pair {
     // Zero is the generation of other descriptors.
     this.#generation = (this.#generation + 1) >>> 0 || 1;
-    const pair = new Pair({ ...options, generation: this.#generation });
+    return new Pair({ ...options, generation: this.#generation });
+  }
+
+  /** Relays two connected sockets from now on, and closes them at the end. */
+  add({ early = {}, ...options }: AddOptions): void {
+    const pair = this.newPair(options);
     addEarly(pair.in, early.client);
     addEarly(pair.out, early.upstream);
-    this.#pairs.set(pair.slot, pair);
-    for (const side of [pair.client, pair.upstream]) this.#sides[side.fd] = side;
-    // The first event reports the present state, so nothing must be pumped now.
-    const areWatched = [pair.client, pair.upstream].every(({ fd }) => this.#epoll.add(fd, pair.generation));
-    if (!areWatched) this.cut(pair.slot, "upstream_reset");
+    this.#watchPair(pair);
+  }
+
+  /** Relays two sockets when the upstream is connected, and closes them at the end. */
+  connect(pair: Pair): void {
+    pair.isConnecting = true;
+    this.#connecting.set(pair, this.#now());
+    this.#watchPair(pair);
+  }
+
+  /** Calls `act` for each open pair of a listener. */
+  eachOf(listener: number, act: (pair: Pair) => void): void {
+    for (const pair of this.#pairs.values()) if (pair.listener?.id === listener) act(pair);
   }
 
   /** Resets both sides of a pair, if it is still open. */
@@ -115,15 +143,26 @@ export class Core {
   targetGone(slot: number): void {
     const pair = this.#pairs.get(slot);
     if (pair === undefined || pair.lastBytes !== undefined) return;
+    if (pair.canReturn) return this.#return(pair);
     pair.lastBytes = { moved: this.#movedBytes(pair), movedAt: this.#now() };
     this.#withoutTarget.add(pair);
     this.#settle(pair);
   }
 
-  /** Calls `onReadable` while a descriptor has unread bytes. @throws Error */
-  watch(fd: number, onReadable: () => void): void {
+  /**
+   * Calls `onReadable` while a descriptor has unread bytes, or clients to accept.
+   *
+   * @returns false if the kernel has no room for it
+   */
+  watch(fd: number, onReadable: () => void): boolean {
     this.#readers.set(fd, onReadable);
-    this.#epoll.addReader(fd, NO_PAIR);
+    return this.#epoll.addReader(fd, NO_PAIR);
+  }
+
+  /** Ends a watch. The descriptor stays open. */
+  unwatch(fd: number): void {
+    this.#readers.delete(fd);
+    this.#epoll.remove(fd);
   }
 
   /** Waits for events and handles them. @param limitMs limit of the wait in milliseconds @throws Error */
@@ -135,6 +174,7 @@ export class Core {
       this.#queued = [];
       for (const pair of queued) this.#resume(pair);
     }
+    this.#endLateConnects();
     for (const pair of this.#delivering) this.#settle(pair);
     for (const pair of this.#withoutTarget) this.#checkLastBytes(pair);
   }
@@ -146,11 +186,20 @@ export class Core {
     this.#epoll.close();
   }
 
+  /** The first event reports the present state, so nothing must be pumped now. */
+  #watchPair(pair: Pair): void {
+    this.#pairs.set(pair.slot, pair);
+    for (const side of [pair.client, pair.upstream]) this.#sides[side.fd] = side;
+    const areWatched = [pair.client, pair.upstream].every(({ fd }) => this.#epoll.add(fd, pair.generation));
+    if (!areWatched) this.#fail(pair);
+  }
+
   /** Time until a pair must be checked without an event. */
   get #pollMs(): number {
     if (this.#queued.length > 0) return 0;
     if (this.#delivering.size > 0) return FLUSH_POLL_MS;
-    return this.#withoutTarget.size > 0 ? LAST_BYTES_POLL_MS : Number.POSITIVE_INFINITY;
+    if (this.#withoutTarget.size > 0) return LAST_BYTES_POLL_MS;
+    return this.#connecting.size > 0 ? CONNECT_MS : Number.POSITIVE_INFINITY;
   }
 
   readonly #onEvent = (fd: number, events: number, generation: number): void => {
@@ -169,9 +218,51 @@ export class Core {
     const to = pair.to(side);
     if ((events & PRI) !== 0) from.hasUrgent = true;
     if ((events & (RDHUP | HUP | ERR)) !== 0) from.isEndAnnounced = true;
+    if (pair.isConnecting) return this.#onConnectEvent(side, events);
     if ((events & (IN | RDHUP | HUP | ERR)) !== 0 && !from.isEnded) this.#run(from);
+    if (pair.out.isEnded && pair.canReturn) return this.#return(pair);
     if ((events & (OUT | HUP | ERR)) !== 0 && (!to.isEmpty || side.isBroken)) this.#run(to);
     this.#settle(pair);
+  }
+
+  /** Begins to relay when the upstream is connected: what the client sent meanwhile causes no further event. */
+  #onConnectEvent(side: Side, events: number): void {
+    const { pair } = side;
+    if (side.isBroken) return this.#fail(pair);
+    if (side === pair.client || (events & OUT) === 0) return;
+    this.#endConnect(pair);
+    this.#onConnected(pair);
+    this.#run(pair.in);
+    if ((events & IN) !== 0) this.#run(pair.out);
+    this.#settle(pair);
+  }
+
+  #endConnect(pair: Pair): void {
+    pair.isConnecting = false;
+    this.#connecting.delete(pair);
+  }
+
+  #endLateConnects(): void {
+    for (const [pair, beganAt] of this.#connecting) {
+      if (this.#now() - beganAt < CONNECT_MS) return;
+      this.#fail(pair);
+    }
+  }
+
+  /** Ends a pair that cannot be relayed. */
+  #fail(pair: Pair): void {
+    if (pair.canReturn) return this.#return(pair);
+    if (pair.end === "clean") pair.end = "upstream_reset";
+    this.#close(pair, true);
+  }
+
+  /** Closes the upstream and gives the client back. */
+  #return(pair: Pair): void {
+    this.#forget(pair);
+    this.#epoll.remove(pair.client.fd);
+    this.#sides[pair.client.fd] = undefined;
+    this.#release(pair.upstream, false);
+    this.#onReturn(pair);
   }
 
   #run(direction: Direction): void {
@@ -282,11 +373,16 @@ export class Core {
     return 2 * out.received - this.#undeliveredBytes(out);
   }
 
-  #close(pair: Pair, isReset: boolean): void {
+  #forget(pair: Pair): void {
     pair.isClosed = true;
+    this.#endConnect(pair);
     this.#pairs.delete(pair.slot);
     this.#delivering.delete(pair);
     this.#withoutTarget.delete(pair);
+  }
+
+  #close(pair: Pair, isReset: boolean): void {
+    this.#forget(pair);
     const isReported = pair.end === "client_reset" || pair.end === "upstream_reset";
     this.#pump.drop(pair.in);
     this.#pump.drop(pair.out);

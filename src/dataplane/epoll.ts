@@ -14,6 +14,7 @@ export const RDHUP = 0x2000;
 const EDGE_TRIGGERED = 0x80000000;
 
 const ADD = 1;
+const DELETE = 2;
 
 const MAX_EVENTS = 256;
 
@@ -72,9 +73,13 @@ export class Epoll {
     return this.#watch(fd, generation, (IN | PRI | OUT | RDHUP | EDGE_TRIGGERED) >>> 0) >= 0;
   }
 
-  /** Reports as long as the descriptor has unread bytes. @throws Error */
-  addReader(fd: number, generation: number): void {
-    check(this.#watch(fd, generation, IN), "epoll_ctl");
+  /**
+   * Reports as long as the descriptor has unread bytes, or clients to accept.
+   *
+   * @returns false if the kernel has no room for it
+   */
+  addReader(fd: number, generation: number): boolean {
+    return this.#watch(fd, generation, IN) >= 0;
   }
 
   /**
@@ -90,6 +95,11 @@ export class Epoll {
     for (let at = 0; at < count * size; at += size) {
       onEvent(events.readInt32LE(at + data), events.readUInt32LE(at), events.readUInt32LE(at + data + 4));
     }
+  }
+
+  /** Ends the watch of a descriptor that stays open. */
+  remove(fd: number): void {
+    this.#syscalls.epollControl(this.#fd, DELETE, fd, null);
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 /** The state of one relayed connection: two sockets, and one direction from each to the other. */
 import type { RelayEnd } from "../net/relay.ts";
+import type { LentListener } from "./lent-listener.ts";
 import type { Pipe } from "./pipe-pool.ts";
 
 /** One of the two sockets. */
@@ -94,6 +95,8 @@ export interface PairOptions {
   readonly upstream: number;
   /** Bytes that were forwarded before, in each direction. */
   readonly received?: { readonly in: number; readonly out: number };
+  /** The listener that accepted the client; absent: the main thread added the pair. */
+  readonly listener?: LentListener;
 }
 
 export class Pair {
@@ -106,6 +109,9 @@ export class Pair {
   readonly out: Direction;
   end: RelayEnd = "clean";
   isClosed = false;
+  readonly listener: LentListener | undefined;
+  /** Whether the connect of the upstream is under way. Nothing is read from the client meanwhile. */
+  isConnecting = false;
   /** Whether the core pumps it in its next turn. */
   isQueued = false;
   delivery: Delivery | undefined;
@@ -116,13 +122,21 @@ export class Pair {
   /** Whether bytes of the client were dropped, because the target is down. */
   hasLoss = false;
 
-  constructor({ slot, generation, client, upstream, received = { in: 0, out: 0 } }: PairOptions) {
+  constructor({ slot, generation, client, upstream, ...options }: PairOptions) {
+    const { received = { in: 0, out: 0 }, listener } = options;
     this.slot = slot;
     this.generation = generation;
+    this.listener = listener;
     this.client = new Side(this, client, "client_reset");
     this.upstream = new Side(this, upstream, "upstream_reset");
     this.in = new Direction(this.client, this.upstream, received.in);
     this.out = new Direction(this.upstream, this.client, received.out);
+  }
+
+  /** Whether the main thread can still serve the client in another way: neither side has sent anything. */
+  get canReturn(): boolean {
+    if (this.listener === undefined || this.in.received > 0 || this.out.received > 0) return false;
+    return !this.in.isEnded && !this.client.isBroken;
   }
 
   /** Returns the direction whose bytes a side sends. */

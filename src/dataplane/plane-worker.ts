@@ -2,7 +2,8 @@
 import { writeSync } from "node:fs";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { messageOf } from "../errors.ts";
-import { type Command, type EarlyMessage, encode } from "./commands.ts";
+import { type Command, type EarlyMessage, encode, type ListenMessage } from "./commands.ts";
+import { type ReportHandler, readReports } from "./reports.ts";
 import { loadSyscalls, type Syscalls } from "./syscalls.ts";
 import { controls, type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
@@ -19,15 +20,17 @@ export interface PlaneWorkerOptions extends Omit<WorkerOptions, "control" | "por
   readonly onReady: () => void;
   /** Called once if the data plane cannot work here. */
   readonly onProblem: (problem: string) => void;
-  readonly onEnds: (ends: readonly number[]) => void;
+  readonly reports: ReportHandler;
   /** Called if the worker ends on its own after its start: the connections in it are lost. */
   readonly onLost: (error: Error) => void;
 }
 
 export class PlaneWorker {
   readonly #options: PlaneWorkerOptions;
-  readonly #control = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
-  readonly #early: MessagePort;
+  readonly #control = new Int32Array(
+    new SharedArrayBuffer(Object.keys(controls).length * Int32Array.BYTES_PER_ELEMENT),
+  );
+  readonly #port: MessagePort;
   readonly #worker: Worker;
   readonly #exited = Promise.withResolvers<void>();
   #syscalls: Syscalls | undefined;
@@ -44,7 +47,7 @@ export class PlaneWorker {
     const { counts, maxPipes } = options;
     const { port1, port2 } = new MessageChannel();
     port1.unref();
-    this.#early = port1;
+    this.#port = port1;
     const workerData: WorkerOptions = { counts, maxPipes, control: this.#control, port: port2 };
     const worker = new Worker(entry(), {
       name: "data-plane",
@@ -69,9 +72,14 @@ export class PlaneWorker {
     if (this.#backlog.length === 1) this.#flush();
   }
 
-  /** Sends bytes that belong to the next `add`. */
-  sendEarly(bytes: EarlyMessage): void {
-    this.#early.postMessage(bytes);
+  /** Sends what belongs to the next command that needs a message. */
+  sendMessage(message: EarlyMessage | ListenMessage): void {
+    this.#port.postMessage(message);
+  }
+
+  /** Limits the connections that the worker accepts at a time. */
+  limitAccepted(limit: number): void {
+    Atomics.store(this.#control, controls.maxAccepted, limit);
   }
 
   /**
@@ -103,7 +111,7 @@ export class PlaneWorker {
   }
 
   #onMessage(message: WorkerMessage): void {
-    if ("ends" in message) return this.#options.onEnds(message.ends);
+    if ("reports" in message) return readReports(message.reports, this.#options.reports);
     if ("problem" in message) return this.#fail(message.problem);
     try {
       this.#syscalls = loadSyscalls();
@@ -126,7 +134,7 @@ export class PlaneWorker {
   #onExit(): void {
     this.#commands = -1;
     Atomics.store(this.#control, controls.commands, -1);
-    this.#early.close();
+    this.#port.close();
     this.#exited.resolve();
     if (this.#isOver) return;
     const error = this.#error === undefined ? "" : `: ${messageOf(this.#error)}`;

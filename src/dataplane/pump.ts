@@ -170,7 +170,7 @@ export class Pump {
   /** The end of a broken side is not the end of its stream. */
   #passEndOn(direction: Direction): void {
     const { from, to } = direction;
-    if (direction.isShut || from.isBroken || to.isBroken) return;
+    if (direction.isShut || from.isBroken || to.isBroken || from.pair.canReturn) return;
     direction.isShut = true;
     // If both directions have ended, the close that follows sends the FIN.
     if (from.pair.to(from).isShut) return;

@@ -4,11 +4,17 @@
  */
 import { constants } from "node:os";
 import { loadLibc } from "../ffi/libc.ts";
+import { KEEP_ALIVE_MS } from "../net/dial.ts";
+import { familyOf } from "./socket-address.ts";
 
 export const { EAGAIN } = constants.errno;
-const { EINTR } = constants.errno;
+const { EINPROGRESS, EINTR } = constants.errno;
 
 const AF_UNIX = 1;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
+const TCP_KEEPIDLE = 4;
+const SO_KEEPALIVE = 9;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -44,6 +50,23 @@ export interface Syscalls {
   splice(from: number, to: number, length: number): number;
   /** Opens a pipe. The kernel may refuse the size, and the default size serves as well. @returns an error number if none can be opened */
   pipe(bytes: number): DescriptorPair | number;
+  /**
+   * Accepts a connection of a listening socket in non-blocking mode.
+   *
+   * @param peer receives the client's address: see socket-address.ts
+   * @returns the descriptor of the connection
+   */
+  accept(fd: number, peer: Uint8Array): number;
+  /**
+   * Begins to connect to an address. The socket is connected when it can be written, and has failed when it reports an
+   * error.
+   *
+   * @param address see socket-address.ts
+   * @returns the descriptor of the socket
+   */
+  connect(address: Uint8Array): number;
+  /** Sets keep-alive and TCP_NODELAY. The connections that a listening socket accepts inherit them. */
+  setConnectionOptions(fd: number): void;
   /** Opens two connected sockets, for tests of the data plane. */
   socketPair(): readonly [number, number] | number;
   shutdownWrite(fd: number): number;
@@ -88,6 +111,9 @@ function load(): Syscalls {
   const shutdown = find("int shutdown(int, int)");
   const setsockopt = find("int setsockopt(int, int, int, void*, uint)");
   const close = find("int close(int)");
+  const socket = find("int socket(int, int, int)");
+  const connect = find("int connect(int, void*, uint)");
+  const accept4 = find("int accept4(int, void*, void*, int)");
   const read = find("long read(int, void*, size_t)");
   const write = find("long write(int, void*, size_t)");
   const epollCreate1 = find("int epoll_create1(int)");
@@ -96,9 +122,17 @@ function load(): Syscalls {
 
   const two = Buffer.alloc(8);
   const linger = Buffer.from(Int32Array.of(1, 0).buffer);
+  const on = Buffer.from(Int32Array.of(1).buffer);
+  const keepIdle = Buffer.from(Int32Array.of(KEEP_ALIVE_MS / 1_000).buffer);
   const descriptors = (): readonly [number, number] => [two.readInt32LE(0), two.readInt32LE(4)];
   const checked = (result: number): number => (result < 0 ? -errno() : result);
   const queue = (fd: number, request: number): number => (ioctl(fd, request, two) === 0 ? two.readInt32LE(0) : 0);
+
+  const setConnectionOptions = (fd: number): void => {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, on, on.length);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, on, on.length);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepIdle, keepIdle.length);
+  };
 
   return {
     recv: (fd, buffer, length) => checked(recv(fd, buffer, length, MSG_DONTWAIT)),
@@ -111,6 +145,20 @@ function load(): Syscalls {
       fcntl(writing, F_SETPIPE_SZ, bytes);
       return { read: reading, write: writing };
     },
+    accept: (fd, peer) => {
+      two.writeInt32LE(peer.length);
+      return checked(accept4(fd, peer, two, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    },
+    connect: (address) => {
+      const fd = checked(socket(familyOf(address), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      if (fd < 0) return fd;
+      setConnectionOptions(fd);
+      const result = checked(connect(fd, address, address.length));
+      if (result >= 0 || result === -EINPROGRESS) return fd;
+      close(fd);
+      return result;
+    },
+    setConnectionOptions,
     socketPair: () => {
       const result = checked(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, two));
       return result < 0 ? result : descriptors();

@@ -5,17 +5,21 @@
 import { arch, platform } from "node:os";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { messageOf } from "../errors.ts";
-import { type Command, decode, type EarlyMessage, flags, RECORD_BYTES, relayEnds } from "./commands.ts";
+import { Acceptor } from "./acceptor.ts";
+import { type Command, decode, type EarlyMessage, flags, type ListenMessage, RECORD_BYTES } from "./commands.ts";
 import { Core } from "./core.ts";
 import type { Pair } from "./pair.ts";
+import { Reports } from "./reports.ts";
 import { dataPlaneProblem } from "./self-test.ts";
 import { type DescriptorPair, loadSyscalls, type Syscalls } from "./syscalls.ts";
-import { controls, type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
+import { controls, MAX_PAIRS, type WorkerMessage, type WorkerOptions, workerStates } from "./worker-options.ts";
 
 /** Records that are read at a time. */
 const MAX_RECORDS = 256;
 /** Enough for 4,096 records, the default of the kernel. */
 const COMMAND_PIPE_BYTES = 64 * 1024;
+/** Reports are collected for this time: a message costs the main thread more than a report. */
+const REPORT_MS = 10;
 
 const { counts, control, port, maxPipes } = workerData as WorkerOptions;
 
@@ -24,8 +28,12 @@ class WorkerLoop {
   readonly #commands: DescriptorPair;
   readonly #records = Buffer.alloc(MAX_RECORDS * RECORD_BYTES);
   readonly #core: Core;
-  /** Four numbers for each pair that ended: slot, end, bytes in, bytes out. */
-  #ends: number[] = [];
+  readonly #acceptor: Acceptor;
+  readonly #reports = new Reports();
+  /** When the oldest report that was not sent was noticed; undefined without reports. */
+  #reportsSince: number | undefined;
+  /** Whether the reports must be sent at once. */
+  #isUrgent = false;
 
   constructor(syscalls: Syscalls, commands: DescriptorPair) {
     this.#syscalls = syscalls;
@@ -35,9 +43,25 @@ class WorkerLoop {
       architecture: arch(),
       maxPipes,
       onReceived: count,
-      onEnd: ({ slot, end, in: up, out }) => this.#ends.push(slot, relayEnds.indexOf(end), up.received, out.received),
+      onConnected: (pair) => this.#acceptor.connected(pair),
+      onReturn: (pair) => {
+        this.#acceptor.returned(pair);
+        this.#isUrgent = true;
+      },
+      onEnd: (pair) => {
+        this.#acceptor.ended(pair);
+        this.#reports.ended(pair.slot, pair.end, pair.in.received, pair.out.received);
+      },
     });
-    this.#core.watch(commands.read, () => this.#readCommands());
+    this.#acceptor = new Acceptor({
+      syscalls,
+      core: this.#core,
+      reports: this.#reports,
+      limit: () => Atomics.load(control, controls.maxAccepted),
+      firstSlot: MAX_PAIRS,
+    });
+    const isWatched = this.#core.watch(commands.read, () => this.#readCommands());
+    if (!isWatched) throw new Error("epoll has no room for a pipe");
   }
 
   /** The descriptor that takes commands. */
@@ -48,20 +72,30 @@ class WorkerLoop {
   /** Returns when the main thread has stopped the worker. */
   run(): void {
     while (Atomics.load(control, controls.state) === workerStates.running) {
-      this.#core.turn();
-      if (this.#ends.length > 0) this.#reportEnds();
+      this.#core.turn(this.#untilReportMs);
+      this.#sendDueReports();
     }
+    this.#acceptor.close();
     this.#core.close();
     Atomics.store(control, controls.state, workerStates.stopped);
     Atomics.notify(control, controls.state);
-    this.#reportEnds();
+    send({ reports: this.#reports.take() });
     this.#syscalls.close(this.#commands.read);
     this.#syscalls.close(this.#commands.write);
   }
 
-  #reportEnds(): void {
-    send({ ends: this.#ends });
-    this.#ends = [];
+  get #untilReportMs(): number {
+    if (this.#reportsSince === undefined) return Number.POSITIVE_INFINITY;
+    return Math.max(0, Math.ceil(this.#reportsSince + REPORT_MS - performance.now()));
+  }
+
+  #sendDueReports(): void {
+    if (this.#reports.isEmpty) return;
+    this.#reportsSince ??= performance.now();
+    if (!this.#isUrgent && this.#untilReportMs > 0) return;
+    this.#reportsSince = undefined;
+    this.#isUrgent = false;
+    send({ reports: this.#reports.take() });
   }
 
   #readCommands(): void {
@@ -77,9 +111,22 @@ class WorkerLoop {
         return this.#core.cut(command.slot, command.end);
       case "targetGone":
         return this.#core.targetGone(command.slot);
+      case "listen":
+        return this.#listen(command);
+      case "unlisten":
+        this.#isUrgent = true;
+        return this.#acceptor.unlisten(command.slot);
+      case "targetGoneOf":
+        return this.#core.eachOf(command.slot, (pair) => this.#core.targetGone(pair.slot));
+      case "cutOf":
+        return this.#core.eachOf(command.slot, (pair) => this.#core.cut(pair.slot, "drained"));
       case "stop":
         return;
     }
+  }
+
+  #listen({ slot: id, fd }: Command & { readonly kind: "listen" }): void {
+    this.#acceptor.listen({ id, fd, ...(receiveMessageOnPort(port)?.message as ListenMessage) });
   }
 
   #add({ slot, client, upstream, flags: facts }: Command & { readonly kind: "add" }): void {

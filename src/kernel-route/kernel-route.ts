@@ -1,11 +1,12 @@
 /** Forwards connections to ready targets in the kernel, by the rules of docs/design/kernel-route.md. */
 import { isIP, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
+import type { SharedSettings } from "../config/client-needs.ts";
 import { type Service, type WokenService, wokenKinds } from "../config/config.ts";
 import { messageOf } from "../errors.ts";
 import { countFlows, deleteFlows, readTableUse } from "./conntrack.ts";
 import { CounterTotals, NO_COUNTERS } from "./counter-totals.ts";
-import { reasonToRelay, type SharedSettings } from "./eligibility.ts";
+import { reasonToRelay } from "./eligibility.ts";
 import { checkPermission, type Permission } from "./permission.ts";
 import type { RouteObserver } from "./reports.ts";
 import {

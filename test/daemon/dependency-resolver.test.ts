@@ -52,7 +52,14 @@ suite("DependencyResolver", () => {
     const { dependencyPolicy, services } = config;
     const host = { env: {}, uid: 0, gid: 0 };
     const kernelRoute = new KernelRoute({ settings: { hasSensor: false, usesIdent: false }, observer: silent });
-    const registry = new TargetRegistry({ engine: undefined, host, observer: silent, kernelRoute, dependencyPolicy });
+    const registry = new TargetRegistry({
+      engine: undefined,
+      host,
+      observer: silent,
+      kernelRoute,
+      offloadLimit: () => 0,
+      dependencyPolicy,
+    });
     registry.add(services.filter(isWoken));
     const names = registry.activators.map(({ target }) => target.name);
     assert.deepEqual(names, ["process node server.js", "process node server.js (b)"]);

@@ -160,12 +160,12 @@ suite("the data plane", () => {
   });
 
   test("reports the number of its connections", async () => {
-    assert.deepEqual(plane.view, { state: "up", connections: 0 });
+    assert.deepEqual(plane.view, { state: "up", connections: 0, listeners: 0 });
     using link = await Link.relayed();
-    assert.deepEqual(plane.view, { state: "up", connections: 1 });
+    assert.deepEqual(plane.view, { state: "up", connections: 1, listeners: 0 });
     link.client.reset();
     await link.ended();
-    assert.deepEqual(plane.view, { state: "up", connections: 0 });
+    assert.deepEqual(plane.view, { state: "up", connections: 0, listeners: 0 });
   });
 
   const refusals: readonly (readonly [string, (link: Link) => Partial<RelayOptions>])[] = [
@@ -334,7 +334,7 @@ suite("a data plane whose thread does not start", () => {
     });
     assert.equal(starts, 2);
     assert.deepEqual(problems, ["no thread can be started: EAGAIN"]);
-    assert.deepEqual(own.view, { state: "unavailable", connections: 0, problem: problems[0] });
+    assert.deepEqual(own.view, { state: "unavailable", connections: 0, listeners: 0, problem: problems[0] });
     own.stop();
     clock.ms = 120_000;
     await relayOne(own);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
+import { sharedSettings } from "../../src/config/client-needs.ts";
 import { parseConfig } from "../../src/config/parse.ts";
-import { reasonToRelay, sharedSettings } from "../../src/kernel-route/eligibility.ts";
+import { reasonToRelay } from "../../src/kernel-route/eligibility.ts";
 
 function reasonFor(keys: string, more = "", log = ""): string | undefined {
   const text = `services:\n  web: { container: web, relay: kernel, ${keys} }\n${more}${log}`;

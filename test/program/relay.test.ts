@@ -102,7 +102,7 @@ suite("wakeport run with relay: auto", () => {
     await using server = await PeerServer.open();
     const { port, yaml } = await forward(server);
     await using bench = await Bench.start(yaml);
-    assert.deepEqual((await bench.status()).data_plane, { state: "idle", connections: 0 });
+    assert.deepEqual((await bench.status()).data_plane, { state: "idle", connections: 0, listeners: 0 });
     assert.doesNotMatch(readFileSync(`/proc/${bench.program.child.pid}/maps`, "latin1"), /koffi/);
     const first = await through(port, server);
     await isUp(bench);
@@ -124,7 +124,7 @@ suite("wakeport run with relay: node", () => {
     const { client, upstream } = await through(port, server);
     upstream.end("bye");
     assert.equal(await client.ended(), "ended");
-    assert.deepEqual((await bench.status()).data_plane, { state: "idle", connections: 0 });
+    assert.deepEqual((await bench.status()).data_plane, { state: "idle", connections: 0, listeners: 0 });
   });
 });
 
@@ -147,6 +147,7 @@ suite("wakeport run on a system without koffi", () => {
       assert.deepEqual((await bench.status()).data_plane, {
         state: "unavailable",
         connections: 0,
+        listeners: 0,
         problem: "koffi cannot be loaded: koffi is not installed",
       });
     });

@@ -1,5 +1,6 @@
 /** Remarks of `wakeport check` on settings that are valid but probably incomplete. */
 import type { ActivationPolicy } from "../../activation/activation-policy.ts";
+import { type SharedSettings, sharedSettings } from "../../config/client-needs.ts";
 import { isWoken, type Service, type WokenService } from "../../config/config.ts";
 import { describeTarget } from "../../config/describe-target.ts";
 import { formatRange } from "../../config/values/ports.ts";
@@ -7,7 +8,7 @@ import { formatDuration } from "../../config/values/units.ts";
 import { type WakingCycle, wakingCycles } from "../../config/wake-graph.ts";
 import { keyOf } from "../../daemon/target-factory.ts";
 import { policyOf } from "../../daemon/target-settings.ts";
-import { reasonToRelay, type SharedSettings, sharedSettings } from "../../kernel-route/eligibility.ts";
+import { reasonToRelay } from "../../kernel-route/eligibility.ts";
 
 /** The source port of active transfers. No client connects to this port. */
 const DATA_PORT = 20;

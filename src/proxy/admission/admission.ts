@@ -80,6 +80,13 @@ export class Admission {
     throw new DeniedError(result.reason, result.message);
   }
 
+  /** Counts a client that is served already, without checking any limit, until the result is disposed. */
+  count(ip: Ip | undefined): Pass {
+    const source = this.sourceOf(ip);
+    this.#limits.take(source);
+    return new LimitedPass(this.#options.slots.add({ service: this.#options.service, source }), this.#onLeft);
+  }
+
   /** Returns the source that the slots of a client count for. */
   sourceOf(ip: Ip | undefined): string {
     return ip === undefined ? UNKNOWN_SOURCE : sourceOf(ip, this.#rules.limits.ipv6Prefix);

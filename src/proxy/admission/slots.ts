@@ -52,6 +52,8 @@ export interface SlotsOptions {
    * holder may have all slots, because all of them can be evicted.
    */
   readonly services?: () => number;
+  /** Called after the number of taken slots has changed. */
+  readonly onChange?: (taken: number) => void;
 }
 
 /** Why a holder gets no free slot, and whose slots may be evicted instead. */
@@ -94,6 +96,11 @@ export class Slots {
     const victim = this.#victim(holder, shortage);
     if (victim === undefined) throw this.#error(shortage.message);
     return this.#takeFrom(victim, holder, shortage);
+  }
+
+  /** Takes a slot, even if none is free. */
+  add(holder: Holder): Slot {
+    return this.#newSlot(holder);
   }
 
   /**
@@ -183,12 +190,14 @@ export class Slots {
     this.#services.add(holder.service);
     this.#sources.add(holder.source);
     this.#taken += 1;
+    this.#options.onChange?.(this.#taken);
     this.#offered ??= new Set();
     return new Slot(holder, this.#offered, this.#onRelease);
   }
 
   readonly #onRelease = ({ service, source }: Holder): void => {
     this.#taken -= 1;
+    this.#options.onChange?.(this.#taken);
     this.#services.remove(service);
     this.#sources.remove(source);
   };

@@ -30,7 +30,7 @@ export async function resumeListening(listener: Listener, onFailure: (message: s
   for (let pauseMs = MIN_RETRY_MS; !listener.closed.aborted; pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS)) {
     try {
       checkShared(listener);
-      return await listener.resume();
+      return listener.resume();
     } catch (error) {
       if (!isReported && performance.now() - began > REPORT_MS) {
         isReported = true;
@@ -43,7 +43,7 @@ export async function resumeListening(listener: Listener, onFailure: (message: s
 
 /** A process that outlives its program may still accept. @throws Error */
 function checkShared(listener: Listener): void {
-  if (!listener.isPausable || !isSharedSocket(listener.fd)) return;
+  if (!isSharedSocket(listener.fd)) return;
   const where = formatListenAddress(listener.address);
   throw new Error(`service "${listener.service}": a process that its program started still listens on ${where}`);
 }

@@ -1,5 +1,7 @@
 import type net from "node:net";
+import type { DataPlane } from "../../dataplane/data-plane.ts";
 import { reset } from "../../net/reset.ts";
+import { ListenerLoan } from "../offload/listener-loan.ts";
 import { type RouteEntry, RouteTable } from "../routing/route-table.ts";
 import { bindAll, type PendingBind } from "./bind-all.ts";
 import { formatListenAddress, type ListenAddress, Listener } from "./listener.ts";
@@ -8,8 +10,6 @@ export interface WantedListener {
   /** For messages. */
   readonly service: string;
   readonly listener: ListenAddress;
-  /** Whether the listener must be able to stop accepting and stay bound; default: no. */
-  readonly isPausable?: boolean;
 }
 
 /** @param routeTable returns the listener's current routes, undefined after the listener is closed */
@@ -20,6 +20,9 @@ interface BoundListener {
   /** One for each service, the latest last. */
   readonly routeEntries: Map<string, RouteEntry>;
   routeTable: RouteTable | undefined;
+  readonly loan: ListenerLoan;
+  /** Of `routeTable`, while the data plane may have the listener. */
+  offload: Disposable | undefined;
   /** Returns the current routes. */
   readonly routes: () => RouteTable | undefined;
   /** Clients that were accepted before the listener had a route. */
@@ -34,9 +37,12 @@ export class ListenerPool {
   /** By listen address. */
   readonly #bound = new Map<string, BoundListener>();
   readonly #onClient: OnClient;
+  readonly #dataPlane: DataPlane;
 
-  constructor(onClient: OnClient) {
+  /** @param dataPlane gets the listeners on loan */
+  constructor(onClient: OnClient, dataPlane: DataPlane) {
     this.#onClient = onClient;
+    this.#dataPlane = dataPlane;
   }
 
   get size(): number {
@@ -75,7 +81,7 @@ export class ListenerPool {
       changed.add(bound);
     }
     for (const bound of changed) {
-      updateRouteTable(bound);
+      this.#updateRouteTable(bound);
       for (const client of bound.early.splice(0)) this.#onClient(client, bound.listener, bound.routes);
     }
   }
@@ -85,7 +91,7 @@ export class ListenerPool {
     const keptKeys = keysOf(kept);
     for (const [key, bound] of this.#bound) {
       if (keptKeys.has(key) || !bound.routeEntries.delete(service)) continue;
-      updateRouteTable(bound);
+      this.#updateRouteTable(bound);
       if (bound.routeTable === undefined) this.#close(key);
     }
   }
@@ -96,27 +102,40 @@ export class ListenerPool {
     for (const key of this.#bound.keys()) if (!keptKeys.has(key)) this.#close(key);
   }
 
-  #add({ service, listener, isPausable }: WantedListener): Listener {
+  #add({ service, listener }: WantedListener): Listener {
     const onClient = (client: net.Socket): void => {
       if (bound.routeTable !== undefined) return this.#onClient(client, bound.listener, bound.routes);
       client.pause().on("error", () => {});
       bound.early.push(client);
     };
+    const open = new Listener(service, listener, onClient);
     const bound: BoundListener = {
       routeEntries: new Map(),
       routeTable: undefined,
+      offload: undefined,
       routes: () => bound.routeTable,
       early: [],
-      listener: new Listener(service, listener, onClient, isPausable),
+      listener: open,
+      loan: new ListenerLoan({ dataPlane: this.#dataPlane, listener: open, onReturned: onClient }),
     };
     this.#bound.set(formatListenAddress(listener), bound);
     return bound.listener;
+  }
+
+  #updateRouteTable(bound: BoundListener): void {
+    const [first, ...others] = bound.routeEntries.values();
+    bound.routeTable = first === undefined ? undefined : new RouteTable([first, ...others]);
+    bound.offload?.[Symbol.dispose]();
+    bound.offload = bound.routeTable?.offload?.(bound.loan);
   }
 
   #close(key: string): void {
     const bound = this.#bound.get(key);
     if (bound === undefined) return;
     bound.listener.close();
+    bound.loan.close();
+    bound.offload?.[Symbol.dispose]();
+    bound.offload = undefined;
     bound.routeTable = undefined;
     for (const client of bound.early) reset(client);
     this.#bound.delete(key);
@@ -125,9 +144,4 @@ export class ListenerPool {
 
 function keysOf(routeEntries: readonly RouteEntry[]): ReadonlySet<string> {
   return new Set(routeEntries.map(({ listener }) => formatListenAddress(listener)));
-}
-
-function updateRouteTable(bound: BoundListener): void {
-  const [first, ...others] = bound.routeEntries.values();
-  bound.routeTable = first === undefined ? undefined : new RouteTable([first, ...others]);
 }

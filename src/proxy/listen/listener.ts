@@ -20,26 +20,14 @@ export class Listener {
   readonly service: string;
   readonly address: ListenAddress;
   readonly #server: net.Server;
-  /** Whether it can stop accepting and stay bound. */
-  #isPausable: boolean;
-  #boundPort: number | undefined;
   /** Receivers of wakeport's own connections to this port, by their local address. */
   readonly #intercepted = new Map<string, (accepted: net.Socket) => void>();
   readonly #closed = new AbortController();
 
-  /**
-   * @param onConnection receives accepted clients; nothing is read from them yet
-   * @param isPausable whether the socket stays bound while it is paused
-   */
-  constructor(
-    service: string,
-    address: ListenAddress,
-    onConnection: (client: net.Socket) => void,
-    isPausable: boolean = false,
-  ) {
+  /** @param onConnection receives accepted clients; nothing is read from them yet */
+  constructor(service: string, address: ListenAddress, onConnection: (client: net.Socket) => void) {
     this.service = service;
     this.address = address;
-    this.#isPausable = isPausable;
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
     const options = { allowHalfOpen: true, noDelay: true, pauseOnConnect: true, ...keepAlive };
     this.#server = net.createServer(options, (client) => {
@@ -53,11 +41,10 @@ export class Listener {
   /** The bound port; differs from the configured one only for port 0. */
   get port(): number {
     const address = this.#server.address();
-    const unbound = this.#boundPort ?? this.address.port;
-    return address === null || typeof address === "string" ? unbound : address.port;
+    return address === null || typeof address === "string" ? this.address.port : address.port;
   }
 
-  /** The listening socket, for a child process. @throws Error if the listener is closed */
+  /** The descriptor of the listening socket. @throws Error if the listener is closed */
   get fd(): number {
     return listenerFd(this.#server);
   }
@@ -74,9 +61,9 @@ export class Listener {
    */
   async open(fd?: number): Promise<void> {
     const { address } = this.address;
-    const { port } = this;
+    const { port } = this.address;
     try {
-      if (fd !== undefined) await this.#listenOnDescriptor(fd);
+      if (fd !== undefined) await this.#listening((server) => server.listen({ fd, backlog: BACKLOG }));
       else if (address !== undefined) await this.#listen(address, net.isIPv6(address), port);
       else await this.#listen("::", false, port).catch((error) => this.#listenWithoutIPv6(error, port));
     } catch (error) {
@@ -89,29 +76,14 @@ export class Listener {
     }
   }
 
-  /** Stops accepting; the kernel keeps new clients in the backlog. A socket that is not pausable is closed. */
+  /** Stops accepting; the kernel keeps new clients in the backlog. @throws Error if this Node cannot do it */
   pause(): void {
-    this.#boundPort = this.port;
-    if (this.#isPausable) pauseAccepting(this.#server);
-    else this.#server.close(() => {});
+    pauseAccepting(this.#server);
   }
 
-  /** Accepts again, the clients in the backlog first. A socket that was closed is bound again and is pausable then. @throws BindError */
-  async resume(): Promise<void> {
-    if (this.#isPausable) return resumeAccepting(this.#server, BACKLOG);
-    this.#isPausable = true;
-    try {
-      await this.open();
-    } catch (error) {
-      this.#isPausable = false;
-      throw error;
-    }
-    if (this.#closed.signal.aborted) this.close();
-  }
-
-  /** Whether a pause keeps the socket bound. */
-  get isPausable(): boolean {
-    return this.#isPausable;
+  /** Accepts again, the clients in the backlog first. @throws the system's error */
+  resume(): void {
+    resumeAccepting(this.#server, BACKLOG);
   }
 
   /** Passes wakeport's own connection to this port to `onAccepted` if the listener accepts it, until disposed. */
@@ -127,25 +99,16 @@ export class Listener {
     this.#server.close(() => {});
   }
 
-  async #listenOnDescriptor(fd: number): Promise<void> {
-    await this.#listening((server) => server.listen({ fd, backlog: BACKLOG }));
-    this.#isPausable = true;
-  }
-
   async #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
-    if (this.#isPausable) {
-      const bound = bindPausable(host, port, ipv6Only);
-      return this.#listening((server) => server.listen(bound, BACKLOG));
-    }
+    const bound = bindPausable(host, port, ipv6Only);
     const where = { host, port, ipv6Only, backlog: BACKLOG, exclusive: true };
-    return this.#listening((server) => server.listen(where));
+    return this.#listening((server) => (bound === undefined ? server.listen(where) : server.listen(bound, BACKLOG)));
   }
 
   #listening(listen: (server: net.Server) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const server = this.#server;
     listen(server.once("error", reject).once("listening", resolve));
-    // The server may be bound many times, so neither handler may stay.
     return promise.finally(() => server.off("error", reject).off("listening", resolve));
   }
 

@@ -3,6 +3,7 @@ import type { NameKind, Names } from "../../net/hostname.ts";
 import { isIn, type Network, readIp } from "../../net/ip.ts";
 import type { Route } from "../connection.ts";
 import type { ListenAddress } from "../listen/listener.ts";
+import type { ListenerLoan } from "../offload/listener-loan.ts";
 import { HostTable } from "./host-table.ts";
 
 /** The route of a listener's clients, or of the clients that send one of the names. */
@@ -15,6 +16,8 @@ export interface RouteEntry {
   readonly receive: readonly Network[];
   /** Health checks, which are accepted and closed. */
   readonly monitors?: readonly Network[] | undefined;
+  /** Lends the listener to the data plane, if it has no other routes. Absent: wakeport must see each client. */
+  readonly offload?: ((loan: ListenerLoan) => Disposable) | undefined;
 }
 
 export class RouteTable {
@@ -48,6 +51,11 @@ export class RouteTable {
     const ip = readIp(address);
     const hasMonitor = ({ monitors = [] }: RouteEntry): boolean => monitors.some((network) => ip && isIn(ip, network));
     return this.#entries.every(hasMonitor);
+  }
+
+  /** The only route, if the data plane can serve its clients. */
+  get offload(): RouteEntry["offload"] {
+    return this.#entries.length === 1 ? this.#last.offload : undefined;
   }
 
   isTrustedProxy(address: string): boolean {

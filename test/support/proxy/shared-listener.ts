@@ -1,5 +1,7 @@
 /** One listener of several services, with real connections, whose handlers keep the received bytes. */
 
+import assert from "node:assert/strict";
+import { DataPlane } from "../../../src/dataplane/data-plane.ts";
 import type { Names } from "../../../src/net/hostname.ts";
 import type { Network } from "../../../src/net/ip.ts";
 import { LingeringClose } from "../../../src/proxy/admission/lingering-close.ts";
@@ -66,10 +68,11 @@ export class SharedListener implements AsyncDisposable {
       ident: () => ident,
       deadlineMs,
     });
+    const dataPlane = new DataPlane({ maxPipes: 0, onProblem: assert.fail, onLost: assert.fail });
     this.listeners = new ListenerPool((...client) => {
       this.accepted += 1;
       this.router.accept(...client);
-    });
+    }, dataPlane);
   }
 
   static async open(options: SharedFrontOptions): Promise<SharedListener> {
