@@ -1,13 +1,15 @@
 /** Runs the built programs once, so that V8's compiled code is part of dist/. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
 /** The users of compose files: root of the container, and the image's own user. Node keeps one cache for each user. */
 const USERS = ["0", "65532"];
+/** As in bin/wakeport and the image: compiled code is valid for one set of V8's flags. */
+const FLAGS = ["--max-semi-space-size=4", "--expose-gc"];
 const START_MS = 30_000;
 
 /** @param main the program to run @param cache the folder of its compile cache */
@@ -21,11 +23,14 @@ export async function warmUp(main: string, cache: string): Promise<void> {
   // A cache in the environment would take precedence over the one of dist/.
   const { NODE_COMPILE_CACHE: _, ...env } = process.env;
   try {
-    execFileSync(process.execPath, [main, "check", "-c", file], { env });
-    const run = spawn(process.execPath, [main, "run", "-c", file], { env, stdio: ["ignore", "pipe", "inherit"] });
+    execFileSync(process.execPath, [...FLAGS, main, "check", "-c", file], { env });
+    const args = [...FLAGS, main, "run", "-c", file];
+    const run = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
     await once(run.stdout, "data", { signal: AbortSignal.timeout(START_MS) });
+    // Health checks of containers have no flags, and neither has the child that reads the configuration.
     execFileSync(process.execPath, [main, "healthcheck", "-c", file], { env });
     await end(run);
+    makeReadable(cache);
     for (const user of USERS) share(cache, user);
   } finally {
     rmSync(folder, { recursive: true });
@@ -36,6 +41,13 @@ async function end(run: ChildProcess): Promise<void> {
   const exited = once(run, "exit");
   run.kill("SIGTERM");
   await exited;
+}
+
+/** Node writes the files for their owner only. */
+function makeReadable(cache: string): void {
+  for (const entry of readdirSync(cache, { recursive: true, withFileTypes: true })) {
+    chmodSync(path.join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
+  }
 }
 
 /** Makes the cache of this user the one of another user, too. */

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { copyFile, cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
@@ -37,12 +37,25 @@ suite("dist/", () => {
 
   test("has each program, V8's compiled code and the licences of the packages", () => {
     for (const program of programs) assert.ok(existsSync(path.join(dist, `${program}.js`)), program);
-    assert.ok(readdirSync(path.join(dist, "cache")).length > 0);
+    const cache = readdirSync(path.join(dist, "cache"), { recursive: true, encoding: "utf8" });
+    assert.ok(cache.length > 0);
+    // The image is built by one user and run by another.
+    for (const file of cache) assert.ok(statSync(path.join(dist, "cache", file)).mode & 0o004, file);
     const licences = readFileSync(path.join(dist, "LICENCES.txt"), "utf8");
     for (const name of ["dockerode", "docker-modem", "pino", "prom-client", "yaml", "zod"]) {
       assert.match(licences, new RegExp(`^${name} \\d`, "m"));
     }
     assert.doesNotMatch(licences, /^(ssh2|@grpc\S*|protobufjs) \d/m);
+  });
+
+  test("has compiled code for the flags of the launcher, and for no flags", async () => {
+    const launcher = path.join(folder, "bin/wakeport");
+    await cp(path.join(ROOT, "bin"), path.join(folder, "bin"), { recursive: true });
+    const cache = readdirSync(path.join(dist, "cache"));
+    // V8 adds a folder for other flags.
+    await run(launcher, ["version"], { env: { PATH: `${path.dirname(process.execPath)}:${process.env["PATH"]}` } });
+    await node("version");
+    assert.deepEqual(readdirSync(path.join(dist, "cache")), cache);
   });
 
   test("runs the commands", async () => {
