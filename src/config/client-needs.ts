@@ -16,12 +16,15 @@ export function clientNeeds(service: Service): readonly string[] {
   return needs.flatMap(([applies, reason]) => (applies ? reason : []));
 }
 
-/** Returns why the client's address must be checked, in the same form. */
-export function accessNeeds({ access: { allow, deny, times } }: Service): readonly string[] {
-  return [
-    ...(allow !== undefined || deny.length > 0 ? ['it has "access" rules'] : []),
-    ...(times !== undefined ? ['it has "access.times"'] : []),
-  ];
+/** Returns why the client's address, or the time, must be checked, in the same form. */
+export function accessNeeds(service: Service): readonly string[] {
+  const { allow, deny } = service.access;
+  return [...(allow !== undefined || deny.length > 0 ? ['it has "access" rules'] : []), ...timesNeeds(service)];
+}
+
+/** Returns why the time must be checked, in the same form. */
+export function timesNeeds({ access: { times } }: Service): readonly string[] {
+  return times === undefined ? [] : ['it has "access.times"'];
 }
 
 /** Settings of the file that apply to all services. */

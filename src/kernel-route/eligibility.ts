@@ -1,5 +1,5 @@
 /** Decides which services the kernel can forward exactly as wakeport relays them. */
-import { accessNeeds, clientNeeds, type SharedSettings, sharedNeeds } from "../config/client-needs.ts";
+import { clientNeeds, type SharedSettings, sharedNeeds, timesNeeds } from "../config/client-needs.ts";
 import { isWoken, type Service } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 
@@ -13,7 +13,7 @@ const MAX_PORTS = 16;
 export function reasonToRelay(service: Service, shared: SharedSettings): string | undefined {
   const { ports } = service;
   if (!isWoken(service)) return "its target is not started by wakeport";
-  const [need] = [...accessNeeds(service), ...clientNeeds(service), ...sharedNeeds(shared)];
+  const [need] = [...timesNeeds(service), ...clientNeeds(service), ...sharedNeeds(shared)];
   if (need !== undefined) return need;
   if (ports.some(({ address }) => address !== undefined)) return "it listens on one address";
   return ports.flatMap(eachPort).length > MAX_PORTS ? `it has more than ${MAX_PORTS} ports` : undefined;

@@ -6,7 +6,7 @@
 export const TABLE = "wakeport";
 
 /** In the comment of chain `about`, by which wakeport recognizes its own table. Changes with the rules. */
-export const VERSION = "wakeport 1";
+export const VERSION = "wakeport 2";
 
 /** Marks of services: the base plus 1 to 65,535. */
 export const MARK_BASE = 0x77700000;
@@ -16,7 +16,10 @@ export const MARK_MASK = 0xffff0000;
 export const ruleset = `add table inet ${TABLE}
 delete table inet ${TABLE}
 table inet ${TABLE} {
-  map marks { type nf_proto . inet_proto . inet_service : mark; }
+  map marks4 { type inet_proto . inet_service . ipv4_addr : mark; flags interval; }
+  map marks6 { type inet_proto . inet_service . ipv6_addr : mark; flags interval; }
+  set denied4 { type inet_proto . inet_service . ipv4_addr; flags interval; }
+  set denied6 { type inet_proto . inet_service . ipv6_addr; flags interval; }
   map to4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map to6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map up { type mark : counter; }
@@ -31,7 +34,11 @@ table inet ${TABLE} {
   }
   chain route {
     tcp flags & (fin | syn | rst | ack) != syn return
-    ct mark set meta nfproto . meta l4proto . th dport map @marks
+    meta l4proto . th dport . ip saddr @denied4 return
+    meta l4proto . th dport . ip6 saddr @denied6 return
+    ct mark set meta l4proto . th dport . ip saddr map @marks4
+    ct mark set meta l4proto . th dport . ip6 saddr map @marks6
+    ct mark & ${MARK_MASK} != ${MARK_BASE} return
     counter name ct mark map @opened
     meta nfproto ipv4 dnat ip to meta l4proto . th dport map @to4
     meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @to6

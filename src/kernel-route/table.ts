@@ -1,9 +1,10 @@
 /** Reads and changes wakeport's nftables table. The formats are those of nft(8) and libnftables-json(5). */
 import { isIPv6 } from "node:net";
 import { MARK_BASE, ruleset, TABLE } from "./ruleset.ts";
+import type { Sources } from "./sources.ts";
 import { runTool, ToolError } from "./tool.ts";
 
-/** One rule: new connections to a port of this network namespace go to the target. */
+/** One rule: new connections of allowed sources to a port of this network namespace go to the target. */
 export interface Element {
   readonly protocol: "tcp" | "udp";
   readonly port: number;
@@ -11,6 +12,7 @@ export interface Element {
   /** An IP address. Only clients of the same address family are forwarded. */
   readonly address: string;
   readonly targetPort: number;
+  readonly sources: Sources;
 }
 
 /** What the kernel counted for one service since the table was loaded. Bytes include the IP headers. */
@@ -93,13 +95,16 @@ export function markOf(n: number): number {
   return MARK_BASE + n;
 }
 
-function commandsFor(verb: "add" | "delete", { protocol, port, mark, address, targetPort }: Element): string[] {
+function commandsFor(verb: "add" | "delete", element: Element): string[] {
+  const { protocol, port, mark, address, targetPort, sources } = element;
   const family = isIPv6(address) ? 6 : 4;
-  const command = (map: string, key: string, value: string): string =>
-    `${verb} element inet ${TABLE} ${map} { ${key}${verb === "add" ? ` : ${value}` : ""} }`;
+  const service = `${protocol} . ${port}`;
+  const command = (set: string, key: string, value?: string): string =>
+    `${verb} element inet ${TABLE} ${set}${family} { ${key}${verb === "add" && value !== undefined ? ` : ${value}` : ""} }`;
   return [
-    command("marks", `ipv${family} . ${protocol} . ${port}`, `${mark}`),
-    command(`to${family}`, `${protocol} . ${port}`, `${address} . ${targetPort}`),
+    ...sources.denied.map((network) => command("denied", `${service} . ${network}`)),
+    ...sources.allowed.map((network) => command("marks", `${service} . ${network}`, `${mark}`)),
+    command("to", service, `${address} . ${targetPort}`),
   ];
 }
 

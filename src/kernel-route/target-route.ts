@@ -1,11 +1,13 @@
+import { isIPv6 } from "node:net";
 import type { Bypass } from "../activation/bypass.ts";
 import type { Holder, Lease } from "../activation/lease.ts";
 import type { Upstream } from "../activation/target.ts";
 import { delay } from "../async/wait.ts";
-import type { ServicePort, WokenService } from "../config/config.ts";
+import type { WokenService } from "../config/config.ts";
 import { eachPort } from "../config/values/ports.ts";
 import { KeptError, messageOf } from "../errors.ts";
 import { dial } from "../net/dial.ts";
+import { sourcesOf } from "./sources.ts";
 import type { Element } from "./table.ts";
 
 const DIAL_MS = 5_000;
@@ -253,12 +255,21 @@ export class TargetRoute implements Bypass {
         this.#services,
         `the target address "${upstream.address}" is not an IP address outside wakeport's own network`,
       );
-    const elementFor = (mark: number, address: string, { listen, target, protocol }: ServicePort): Element => {
-      return { protocol: protocol ?? "tcp", port: listen, mark, address, targetPort: upstream.port ?? target };
+    const elementsFor = (mark: number, address: string, { access, ports }: WokenService): Element[] => {
+      const sources = sourcesOf(access, isIPv6(address) ? "ipv6" : "ipv4");
+      if (sources.allowed.length === 0) return [];
+      return ports.flatMap(eachPort).map(({ listen, target, protocol }) => {
+        return {
+          protocol: protocol ?? "tcp",
+          port: listen,
+          mark,
+          address,
+          targetPort: upstream.port ?? target,
+          sources,
+        };
+      });
     };
-    return services.flatMap(({ service, mark }) =>
-      service.ports.flatMap(eachPort).flatMap((port) => addresses.map((address) => elementFor(mark, address, port))),
-    );
+    return services.flatMap(({ service, mark }) => addresses.flatMap((address) => elementsFor(mark, address, service)));
   }
 
   /** Returns the use after the last element was removed. Only `inOrder`. */

@@ -14,7 +14,11 @@ import { checkLeaks } from "../support/leaks.ts";
 checkLeaks();
 
 const MARK = 0x77700001;
-const service = { name: "web", ports: [{ listen: 8080, target: 9090 }] } as unknown as WokenService;
+const service = {
+  name: "web",
+  ports: [{ listen: 8080, target: 9090 }],
+  access: { deny: [] },
+} as unknown as WokenService;
 
 /** Records the operations. The flows are those that the test sets. */
 class RecordedTable implements SharedTable {

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { eventually } from "../support/eventually.ts";
 import { cannotForward, type Namespaces, namespaces } from "../support/net/namespaces.ts";
-import { Program } from "../support/program/program.ts";
+import { type LogLine, Program } from "../support/program/program.ts";
 import { temporaryFile } from "../support/temporary-file.ts";
 
 const PATIENCE_MS = 20_000;
@@ -55,6 +55,8 @@ interface Bench extends AsyncDisposable {
 interface BenchOptions {
   /** Keys of the service `web`. */
   readonly keys?: string;
+  /** Keys of both services. OTHER is the second address of the test process in their address family. */
+  readonly access?: string;
   /** Settings of the sidecar's namespace. */
   readonly sysctls?: Readonly<Record<string, number>>;
   /** Called with the namespaces before wakeport starts. */
@@ -64,23 +66,30 @@ interface BenchOptions {
 }
 
 /** `web` listens on 8080 (TCP) and 8053 (UDP), its target with IPv4; `six` on 8081, its target with IPv6. */
-function configuration({ target, back }: Namespaces, keys: string): string {
+function configuration({ target, back, sources }: Namespaces, keys: string, access = ""): string {
+  const accessOf = (family: "ipv4" | "ipv6"): string => access.replaceAll("OTHER", `"${sources[family][1]}"`);
   const command = (port: number): string =>
     JSON.stringify(["ip", "netns", "exec", target, process.execPath, "-e", echo, String(port)]);
   const common = "relay: kernel, idle_timeout: 300ms";
   return `admin: { listen: "0.0.0.0:9464" }
 log: { level: debug }
 services:
-  web: { ports: ["8080:9090", "8053:9090/udp"], process: { command: ${command(9090)}, listen: "${back.ipv4}:9090" }, ${common}${keys} }
-  six: { ports: ["8081:9091"], process: { command: ${command(9091)}, listen: "[${back.ipv6}]:9091" }, ${common} }
+  web: { ports: ["8080:9090", "8053:9090/udp"], process: { command: ${command(9090)}, listen: "${back.ipv4}:9090" }, ${common}${keys}${accessOf("ipv4")} }
+  six: { ports: ["8081:9091"], process: { command: ${command(9091)}, listen: "[${back.ipv6}]:9091" }, ${common}${accessOf("ipv6")} }
 `;
 }
 
-async function start({ keys = "", sysctls = {}, prepare, withoutCapability }: BenchOptions = {}): Promise<Bench> {
+async function start({
+  keys = "",
+  access = "",
+  sysctls = {},
+  prepare,
+  withoutCapability,
+}: BenchOptions = {}): Promise<Bench> {
   await using stack = new AsyncDisposableStack();
   const spaces = stack.use(await namespaces(sysctls));
   await prepare?.(spaces);
-  const file = stack.use(await temporaryFile("wakeport.yaml", configuration(spaces, keys)));
+  const file = stack.use(await temporaryFile("wakeport.yaml", configuration(spaces, keys, access)));
   const program = stack.use(new Program(["run", "-c", file.path], {}, undefined, spaces.sidecar, withoutCapability));
   await program.logged("started");
   const get = async (path: string): Promise<Response> =>
@@ -103,14 +112,14 @@ async function start({ keys = "", sysctls = {}, prepare, withoutCapability }: Be
     },
     opened: (port = 8080) =>
       eventually(`a rule for port ${port}`, async () => {
-        return (await nft("list", "map", "inet", "wakeport", "marks")).includes(` ${port} :`);
+        return (await nft("list", "table", "inet", "wakeport")).includes(` . ${port} : `);
       }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
-async function connect(host: string, port = 8080): Promise<net.Socket> {
-  const socket = net.connect({ host, port, allowHalfOpen: true });
+async function connect(host: string, port = 8080, localAddress?: string): Promise<net.Socket> {
+  const socket = net.connect({ host, port, allowHalfOpen: true, ...(localAddress && { localAddress }) });
   socket.setNoDelay(true);
   await once(socket, "connect", { signal: AbortSignal.timeout(PATIENCE_MS) });
   await exchange(socket);
@@ -175,7 +184,7 @@ const obstacles: readonly {
   readonly withoutCapability?: string;
   readonly reason: RegExp;
 }[] = [
-  { what: "access rules", keys: ", access: { deny: [192.0.2.1] }", reason: /"access" rules/ },
+  { what: "access times", keys: ', access: { times: ["00:00-24:00"] }', reason: /"access.times"/ },
   { what: "limits", keys: ", limits: { connections: 100 }", reason: /"limits"/ },
   {
     what: "no forwarding",
@@ -326,7 +335,7 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     const { ipv4 } = bench.spaces.front;
     const first = await connect(ipv4);
     await bench.opened();
-    await bench.nft("flush", "map", "inet", "wakeport", "marks");
+    await bench.nft("flush", "map", "inet", "wakeport", "marks4");
     await end(first);
     // The target sleeps, although the rules cannot be removed one by one.
     await bench.program.logged("target.asleep");
@@ -334,6 +343,40 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     await bench.opened();
     assert.match(await bench.nft("list", "ruleset"), /table inet other \{\s*chain kept/);
   });
+
+  for (const [family, service, port] of [
+    ["ipv4", "web", 8080],
+    ["ipv6", "six", 8081],
+  ] as const) {
+    test(`forwards allowed sources, and leaves denied ones to wakeport, with ${family}`, async () => {
+      await using bench = await start({
+        access: ', access: { allow: [10.0.0.0/8, "fd00::/8", OTHER], deny: [OTHER] }',
+      });
+      const host = bench.spaces.front[family];
+      const [allowed, denied] = bench.spaces.sources[family];
+      const first = await connect(host, port, allowed);
+      await bench.opened(port);
+      const second = await connect(host, port, allowed);
+      for (let count = 0; count < 3; count += 1) await assert.rejects(connect(host, port, denied));
+      await eventually("1 forwarded connection", async () => (await forwarded(bench, service)) === 1);
+      const isDenial = ({ event, msg }: LogLine): boolean =>
+        event === "connection.closed" && /may not use this service/.test(String(msg));
+      await eventually("3 denials in the log", () => bench.program.log.filter(isDenial).length === 3);
+
+      await writeFile(bench.file, configuration(bench.spaces, "", ", access: { allow: [OTHER] }"));
+      bench.program.child.kill("SIGHUP");
+      await bench.program.logged("config.reloaded");
+      const isChanged = async (): Promise<boolean> =>
+        (await bench.nft("list", "table", "inet", "wakeport")).includes(`${port} . ${denied} : 0x`);
+      await eventually("the new rules", isChanged);
+      await assert.rejects(connect(host, port, allowed));
+      const third = await connect(host, port, denied);
+      await exchange(second);
+      await eventually("2 forwarded connections", async () => (await forwarded(bench, service)) === 2);
+      await Promise.all([first, second, third].map(end));
+      await bench.program.logged("target.asleep");
+    });
+  }
 
   for (const { what, prepare, keys, withoutCapability, reason } of obstacles) {
     test(`relays and names the reason: ${what}`, async () => {
@@ -359,7 +402,10 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     await bench.opened();
     const open = await connect(bench.spaces.front.ipv4);
     bench.program.child.kill("SIGTERM");
-    await eventually("no rule", async () => !/ : 0x/.test(await bench.nft("list", "map", "inet", "wakeport", "marks")));
+    await eventually(
+      "no rule",
+      async () => !/ : 0x/.test(await bench.nft("list", "map", "inet", "wakeport", "marks4")),
+    );
     await exchange(open);
     await end(open);
     const { code } = await bench.program.finished();
@@ -374,7 +420,7 @@ suite("relay: kernel", { skip: cannotForward() }, () => {
     await writeFile(bench.file, configuration(bench.spaces, "").replaceAll("relay: kernel, ", ""));
     bench.program.child.kill("SIGHUP");
     await bench.program.logged("config.reloaded");
-    await eventually("no rule", async () => !/8080/.test(await bench.nft("list", "map", "inet", "wakeport", "marks")));
+    await eventually("no rule", async () => !/8080/.test(await bench.nft("list", "map", "inet", "wakeport", "marks4")));
     const count = await forwarded(bench);
     await end(await connect(bench.spaces.front.ipv4));
     await exchange(open);

@@ -22,6 +22,8 @@ export interface Namespaces extends AsyncDisposable {
   readonly target: string;
   /** The addresses of the sidecar that the test process can connect to. */
   readonly front: { readonly ipv4: string; readonly ipv6: string };
+  /** Addresses of the test process in the network of `front`. */
+  readonly sources: { readonly ipv4: readonly [string, string]; readonly ipv6: readonly [string, string] };
   /** The addresses of the target that the sidecar can connect to. */
   readonly back: { readonly ipv4: string; readonly ipv6: string };
   /** Runs a program in the sidecar's namespace. @returns its standard output */
@@ -63,6 +65,8 @@ export async function namespaces(sysctls: Readonly<Record<string, number>> = {})
     return (await run("ip", ["netns", "exec", sidecar, command, ...args])).stdout;
   };
   await up(undefined, outer, `${subnet}.1`, `${prefix}:1::1`);
+  await ip("address", "add", `${subnet}.3/25`, "dev", outer);
+  await ip("address", "add", `${prefix}:1::3/64`, "dev", outer, "nodad");
   await up(sidecar, "eth0", front.ipv4, front.ipv6);
   await up(sidecar, "eth1", `${subnet}.129`, `${prefix}:2::1`);
   await up(target, "eth0", back.ipv4, back.ipv6);
@@ -70,5 +74,6 @@ export async function namespaces(sysctls: Readonly<Record<string, number>> = {})
   for (const [name, value] of Object.entries({ ...forwarding, ...sysctls }))
     await inside("sysctl", "-qw", `${name}=${value}`);
   const owned = stack.move();
-  return { sidecar, target, front, back, inside, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const sources = { ipv4: [`${subnet}.1`, `${subnet}.3`], ipv6: [`${prefix}:1::1`, `${prefix}:1::3`] } as const;
+  return { sidecar, target, front, sources, back, inside, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
