@@ -23,6 +23,8 @@ const LINGER_MS = 30_000;
 const LAST_BYTES_POLL_MS = 250;
 /** Limit of a connect. The client is given back then. The kernel repeats a SYN after 1 s. */
 const CONNECT_MS = 3_000;
+/** Time for the main thread to learn that the target of an upstream is down, which ended before the first byte. */
+const EXIT_REPORT_MS = 1_000;
 /** The generation of descriptors that are not sockets of a pair. */
 const NO_PAIR = 0;
 
@@ -35,8 +37,8 @@ export interface CoreOptions {
   /** Called when the upstream of a pair of `connect` is connected. */
   readonly onConnected?: (pair: Pair) => void;
   /**
-   * Called at the end of an accepted pair whose upstream failed, ended or was lost before the first byte. The client's
-   * socket is open, and nothing was read from it.
+   * Called at the end of an accepted pair whose upstream could not be connected, or whose target is down before the
+   * first byte. The client's socket is open, and nothing was read from it.
    */
   readonly onReturn?: (pair: Pair) => void;
   /** Called after a direction has received bytes. */
@@ -76,6 +78,8 @@ export class Core {
   readonly #readers = new Map<number, () => void>();
   /** Pairs whose upstream is not connected yet, each with the time of its begin; oldest first. */
   readonly #connecting = new Map<Pair, number>();
+  /** Pairs with `isUndecided`, each with the time of its begin; oldest first. */
+  readonly #undecided = new Map<Pair, number>();
   /** Pairs that have used their share of a turn. */
   #queued: Pair[] = [];
   /** Pairs with a broken side, whose other side receives the bytes before the reset. */
@@ -175,6 +179,7 @@ export class Core {
       for (const pair of queued) this.#resume(pair);
     }
     this.#endLateConnects();
+    this.#decideLate();
     for (const pair of this.#delivering) this.#settle(pair);
     for (const pair of this.#withoutTarget) this.#checkLastBytes(pair);
   }
@@ -199,6 +204,7 @@ export class Core {
     if (this.#queued.length > 0) return 0;
     if (this.#delivering.size > 0) return FLUSH_POLL_MS;
     if (this.#withoutTarget.size > 0) return LAST_BYTES_POLL_MS;
+    if (this.#undecided.size > 0) return LAST_BYTES_POLL_MS;
     return this.#connecting.size > 0 ? CONNECT_MS : Number.POSITIVE_INFINITY;
   }
 
@@ -219,8 +225,9 @@ export class Core {
     if ((events & PRI) !== 0) from.hasUrgent = true;
     if ((events & (RDHUP | HUP | ERR)) !== 0) from.isEndAnnounced = true;
     if (pair.isConnecting) return this.#onConnectEvent(side, events);
+    if (pair.isUndecided) return pair.client.isBroken ? this.#decide(pair) : undefined;
     if ((events & (IN | RDHUP | HUP | ERR)) !== 0 && !from.isEnded) this.#run(from);
-    if (pair.out.isEnded && pair.canReturn) return this.#return(pair);
+    if (pair.out.isEnded && pair.canReturn) return this.#waitForTarget(pair);
     if ((events & (OUT | HUP | ERR)) !== 0 && (!to.isEmpty || side.isBroken)) this.#run(to);
     this.#settle(pair);
   }
@@ -232,8 +239,9 @@ export class Core {
     if (side === pair.client || (events & OUT) === 0) return;
     this.#endConnect(pair);
     this.#onConnected(pair);
-    this.#run(pair.in);
     if ((events & IN) !== 0) this.#run(pair.out);
+    if (pair.out.isEnded && pair.canReturn) return this.#waitForTarget(pair);
+    this.#run(pair.in);
     this.#settle(pair);
   }
 
@@ -246,6 +254,29 @@ export class Core {
     for (const [pair, beganAt] of this.#connecting) {
       if (this.#now() - beganAt < CONNECT_MS) return;
       this.#fail(pair);
+    }
+  }
+
+  /** Either `targetGone` follows, and the client is returned, or the target has ended only this connection. */
+  #waitForTarget(pair: Pair): void {
+    pair.isUndecided = true;
+    this.#undecided.set(pair, this.#now());
+  }
+
+  /** Passes the end of the upstream on. */
+  #decide(pair: Pair): void {
+    pair.isUndecided = false;
+    pair.isReturnable = false;
+    this.#undecided.delete(pair);
+    this.#run(pair.out);
+    if (!pair.upstream.isBroken) this.#run(pair.in);
+    this.#settle(pair);
+  }
+
+  #decideLate(): void {
+    for (const [pair, beganAt] of this.#undecided) {
+      if (this.#now() - beganAt < EXIT_REPORT_MS) return;
+      this.#decide(pair);
     }
   }
 
@@ -376,6 +407,7 @@ export class Core {
   #forget(pair: Pair): void {
     pair.isClosed = true;
     this.#endConnect(pair);
+    this.#undecided.delete(pair);
     this.#pairs.delete(pair.slot);
     this.#delivering.delete(pair);
     this.#withoutTarget.delete(pair);

@@ -112,6 +112,10 @@ export class Pair {
   readonly listener: LentListener | undefined;
   /** Whether the connect of the upstream is under way. Nothing is read from the client meanwhile. */
   isConnecting = false;
+  /** Whether the upstream ended before the first byte, and it is not known yet if its target is down. Nothing is read. */
+  isUndecided = false;
+  /** Whether the main thread can serve the client in another way, until the first byte. */
+  isReturnable: boolean;
   /** Whether the core pumps it in its next turn. */
   isQueued = false;
   delivery: Delivery | undefined;
@@ -127,6 +131,7 @@ export class Pair {
     this.slot = slot;
     this.generation = generation;
     this.listener = listener;
+    this.isReturnable = listener !== undefined;
     this.client = new Side(this, client, "client_reset");
     this.upstream = new Side(this, upstream, "upstream_reset");
     this.in = new Direction(this.client, this.upstream, received.in);
@@ -135,7 +140,7 @@ export class Pair {
 
   /** Whether the main thread can still serve the client in another way: neither side has sent anything. */
   get canReturn(): boolean {
-    if (this.listener === undefined || this.in.received > 0 || this.out.received > 0) return false;
+    if (!this.isReturnable || this.in.received > 0 || this.out.received > 0) return false;
     return !this.in.isEnded && !this.client.isBroken;
   }
 

@@ -182,15 +182,31 @@ suite("lent listeners", () => {
     assert.deepEqual(lent.accepted, []);
   });
 
-  for (const how of ["end", "reset"] as const) {
-    test(`return a silent client if the target's first act is: ${how}`, async () => {
+  for (const [how, fate] of [
+    ["end", "ended"],
+    ["reset", "ECONNRESET"],
+  ] as const) {
+    test(`pass the target's ${how} on if the target stays up`, async () => {
       await using server = await PeerServer.open({ onPeer: (peer) => peer[how]() });
       await using lent = await Lent.open({ upstreamPort: server.port });
       using client = await lent.connect();
-      await eventually("the client is returned", () => lent.returned.length === 1);
+      client.send("request");
+      assert.equal(await client.ended(), fate);
+      client.end();
+      await eventually("the end is reported", () => lent.accepted[0]?.end !== undefined);
+      assert.deepEqual([server.peers.length, lent.returned.length], [1, 0]);
+    });
+
+    test(`return a client if the target's ${how} is followed by its exit`, async () => {
+      await using server = await PeerServer.open({ onPeer: (peer) => peer[how]() });
+      await using lent = await Lent.open({ upstreamPort: server.port });
+      using client = await lent.connect();
+      await eventually("the server accepts", () => server.peers.length === 1);
       client.send("late");
+      await eventually("the client is reported", () => how === "reset" || lent.accepted.length === 1);
+      lent.targetGone();
+      await eventually("the client is returned", () => lent.returned.length === 1);
       await lent.returned[0]!.receives(4);
-      // A reset may arrive before the connect is noticed: then the client was never reported.
       assert.ok(lent.accepted.every(({ end }) => end === "returned"));
     });
   }

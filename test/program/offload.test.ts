@@ -5,7 +5,7 @@ import { suite, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
-import { connect, type Peer } from "../support/net/tcp.ts";
+import { connect, connecting, type Peer } from "../support/net/tcp.ts";
 import { Bench, echoService, greeting } from "../support/program/reloading.ts";
 
 /** Echoes, and sends nothing before. */
@@ -137,7 +137,7 @@ suite("an offloaded listener", () => {
     await exchange(open, "before");
     await bench.reload(silentService(ports, ', idle_timeout: 1h, access: { deny: ["127.0.0.1"] }'));
     await eventually("Node accepts", async () => (await bench.status()).data_plane?.listeners === 0);
-    using denied = await connect(ports.listen);
+    using denied = connecting(ports.listen);
     assert.notEqual(await denied.ended(), "open");
     await eventually("a denial", () => closed(bench).some(({ outcome }) => outcome === "denied_address"));
     await exchange(open, "after");
@@ -155,7 +155,7 @@ suite("an offloaded listener", () => {
     await exchange(open, "before");
     await bench.reload(silentService(ports, ", idle_timeout: 1h, limits: { connections: 1 }, on_deny: reset"));
     await eventually("Node accepts", async () => (await bench.status()).data_plane?.listeners === 0);
-    using denied = await connect(ports.listen);
+    using denied = connecting(ports.listen);
     assert.equal(await denied.ended(), "ECONNRESET");
     await exchange(open, "after");
   });
