@@ -43,7 +43,11 @@ class WorkerLoop {
       architecture: arch(),
       maxPipes,
       onReceived: count,
-      onConnected: (pair) => this.#acceptor.connected(pair),
+      onConnected: (pair) => {
+        // The slot may contain the counts of an earlier connection.
+        count(pair);
+        this.#acceptor.connected(pair);
+      },
       onReturn: (pair) => {
         this.#acceptor.returned(pair);
         this.#isUrgent = true;

@@ -42,17 +42,19 @@ class Lent implements AsyncDisposable {
   readonly returned: Peer[] = [];
   readonly accepted: Accepted[] = [];
   full = 0;
-  readonly #lend: () => ReturnType<DataPlane["lend"]>;
+  readonly #lend: (port: number) => ReturnType<DataPlane["lend"]>;
+  readonly #upstreamPort: number;
   #loan: ReturnType<DataPlane["lend"]>;
 
   private constructor({ upstreamPort, maxDials = 4, limit = 10_000 }: LentOptions) {
     this.listener = new Listener("web", { address: "127.0.0.1", port: 0 }, (socket) => {
       this.inNode.push(new Peer(socket.resume()));
     });
-    this.#lend = () => {
+    this.#upstreamPort = upstreamPort;
+    this.#lend = (port) => {
       return plane.lend({
         fd: this.listener.fd,
-        upstream: { address: "127.0.0.1", port: upstreamPort },
+        upstream: { address: "127.0.0.1", port },
         maxDials,
         limit,
         onAccepted: (facts) => this.#onAccepted(facts),
@@ -69,9 +71,9 @@ class Lent implements AsyncDisposable {
     return lent;
   }
 
-  lend(): void {
+  lend(port: number = this.#upstreamPort): void {
     this.listener.pause();
-    this.#loan = this.#lend();
+    this.#loan = this.#lend(port);
     assert.ok(this.#loan, "the data plane did not take the listener");
   }
 
@@ -135,6 +137,22 @@ suite("lent listeners", () => {
     assert.ok(accepted.since >= began - 1 && accepted.since <= Date.now());
     assert.ok(accepted.waitMs !== undefined && accepted.waitMs >= 0);
     assert.deepEqual([lent.inNode.length, lent.returned.length], [0, 0]);
+  });
+
+  test("count no bytes of an earlier connection", async () => {
+    await using server = await PeerServer.open({ onPeer: (peer) => peer.end("served") });
+    await using lent = await Lent.open({ upstreamPort: server.port });
+    using first = await lent.connect();
+    first.end("request");
+    await eventually("the end is reported", () => lent.accepted[0]?.end === "clean");
+    await using silent = await PeerServer.open();
+    await lent.giveBack();
+    lent.lend(silent.port);
+    using second = await lent.connect();
+    await eventually("the second client is reported", () => lent.accepted.length === 2);
+    plane.count();
+    assert.deepEqual(lent.accepted[1]?.bytes, [0, 0]);
+    second.reset();
   });
 
   test("can be given back and lent again while clients connect, without a loss", async () => {
