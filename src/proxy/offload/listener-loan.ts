@@ -36,7 +36,9 @@ export class ListenerLoan {
   #terms: LoanTerms | undefined;
   #lent: PlaneListener | undefined;
   /** Resolves when the wanted terms are in force. */
-  #change: Promise<void> | undefined;
+  #change: Promise<void> = Promise.resolve();
+  /** Whether `#apply` still reads `#wanted`. */
+  #isChanging = false;
   #isFull = false;
 
   constructor(options: ListenerLoanOptions) {
@@ -59,19 +61,19 @@ export class ListenerLoan {
   }
 
   #update(): Promise<void> {
-    this.#change ??= this.#apply().finally(() => {
-      this.#change = undefined;
-    });
+    if (!this.#isChanging) this.#change = this.#apply();
     return this.#change;
   }
 
   async #apply(): Promise<void> {
+    this.#isChanging = true;
     for (let isApplied = true; isApplied; ) {
       const wanted = this.#isFull ? undefined : this.#wanted;
-      if (this.#terms === wanted) return;
+      if (this.#terms === wanted) break;
       if (this.#lent !== undefined) await this.#takeBack(this.#lent);
       else isApplied = wanted !== undefined && this.#lend(wanted);
     }
+    this.#isChanging = false;
   }
 
   async #takeBack(lent: PlaneListener): Promise<void> {

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import type net from "node:net";
+import { after, before, suite, test } from "node:test";
+import { DataPlane } from "../../../src/dataplane/data-plane.ts";
+import { Listener } from "../../../src/proxy/listen/listener.ts";
+import { ListenerLoan, type LoanTerms } from "../../../src/proxy/offload/listener-loan.ts";
+import { eventually } from "../../support/eventually.ts";
+import { checkLeaks } from "../../support/leaks.ts";
+import { connect, PeerServer } from "../../support/net/tcp.ts";
+
+const plane = new DataPlane({
+  maxPipes: 16,
+  onProblem: (problem) => assert.fail(problem),
+  onLost: (error) => {
+    throw error;
+  },
+});
+
+before(() => plane.ready());
+after(() => plane.close());
+checkLeaks();
+
+/** A listener with a loan. */
+class Loaned implements AsyncDisposable {
+  readonly inNode: net.Socket[] = [];
+  readonly loan: ListenerLoan;
+  readonly listener: Listener;
+  inDataPlane = 0;
+
+  private constructor() {
+    const keep = (client: net.Socket): void => void this.inNode.push(client.on("error", () => {}));
+    this.listener = new Listener("web", { address: "127.0.0.1", port: 0 }, keep);
+    this.loan = new ListenerLoan({ dataPlane: plane, listener: this.listener, onReturned: keep });
+  }
+
+  static async open(): Promise<Loaned> {
+    const loaned = new Loaned();
+    await loaned.listener.open();
+    return loaned;
+  }
+
+  terms(port: number): LoanTerms {
+    return {
+      upstream: { address: "127.0.0.1", port },
+      maxDials: 4,
+      limit: 10_000,
+      onAccepted: () => {
+        this.inDataPlane += 1;
+        return { count: () => {}, end: () => {}, returned: () => {} };
+      },
+      onLent: () => {},
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.loan.want(undefined);
+    this.listener.close();
+    for (const client of this.inNode) client.destroy();
+    await eventually("the connections ended", () => plane.view.connections === 0);
+  }
+}
+
+suite("a loan of a listener", () => {
+  test("obeys the last wish of a turn", async () => {
+    await using server = await PeerServer.open();
+    await using loaned = await Loaned.open();
+    const { loan, listener } = loaned;
+    void loan.want(loaned.terms(server.port));
+    await loan.want(undefined);
+    using first = await connect(listener.port);
+    await eventually("Node accepts", () => loaned.inNode.length === 1);
+    void loan.want(undefined);
+    await loan.want(loaned.terms(server.port));
+    using second = await connect(listener.port);
+    await eventually("the data plane accepts", () => loaned.inDataPlane === 1);
+    for (const client of [first, second]) client.reset();
+  });
+});
