@@ -100,7 +100,10 @@ export class TargetOffload implements Bypass {
     await this.#returned;
     const isOpen = this.#lent.some(({ isOver }) => !isOver);
     if (isOpen) throw new KeptError(`${Math.max(1, this.#openClients)} open connections`);
-    if (this.#accepted > this.#acceptedBefore) throw new KeptError("clients were accepted just now");
+    const isNewlyUsed = this.#accepted > this.#acceptedBefore;
+    // Without a new loan, nothing else would end this reason.
+    this.#acceptedBefore = this.#accepted;
+    if (isNewlyUsed) throw new KeptError("clients were accepted just now");
   }
 
   /** Its connections drain in the same way as connections that Node accepted. */

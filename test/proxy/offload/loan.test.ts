@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import type net from "node:net";
 import { after, before, suite, test } from "node:test";
+import type { Lease } from "../../../src/activation/lease.ts";
 import { DataPlane } from "../../../src/dataplane/data-plane.ts";
+import { KeptError } from "../../../src/errors.ts";
 import { Listener } from "../../../src/proxy/listen/listener.ts";
 import { ListenerLoan, type LoanTerms } from "../../../src/proxy/offload/listener-loan.ts";
+import { type OffloadPort, TargetOffload } from "../../../src/proxy/offload/target-offload.ts";
 import { eventually } from "../../support/eventually.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { connect, PeerServer } from "../../support/net/tcp.ts";
@@ -74,5 +77,35 @@ suite("a loan of a listener", () => {
     using second = await connect(listener.port);
     await eventually("the data plane accepts", () => loaned.inDataPlane === 1);
     for (const client of [first, second]) client.reset();
+  });
+
+  test("keeps the target once for clients that were accepted before it was taken back", async () => {
+    await using server = await PeerServer.open();
+    await using loaned = await Loaned.open();
+    let limit = 10_000;
+    const lease = { signal: new AbortController().signal, [Symbol.dispose]: () => {} } as Lease;
+    const offload = new TargetOffload({ acquire: async () => lease, isReady: () => true, limit: () => limit });
+    const port = {
+      connections: { open: new Set(), active: 0, meter: { in: 0, out: 0 } },
+      observer: { connectionOpened: () => {}, connection: () => {} },
+      nextId: () => 1,
+      count: () => ({ [Symbol.dispose]: () => {} }),
+      targetPort: server.port,
+      maxDials: 4,
+    } as unknown as OffloadPort;
+    using _added = offload.add(port, loaned.loan);
+    offload.update({ address: "127.0.0.1", port: server.port } as never, false);
+    assert.ok(offload.isOpen);
+    using client = await connect(loaned.listener.port);
+    await server.accepted();
+    // The report about the client is still in its batch.
+    limit = 0;
+    offload.reconsider();
+    assert.equal(port.connections.active, 0);
+    await eventually("the client is reported", () => port.connections.active === 1);
+    client.reset();
+    await eventually("its end is reported", () => port.connections.active === 0 && plane.view.connections === 0);
+    await assert.rejects(offload.beforeSleep(), KeptError);
+    await offload.beforeSleep();
   });
 });
