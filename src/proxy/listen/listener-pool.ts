@@ -104,7 +104,9 @@ export class ListenerPool {
 
   #add({ service, listener }: WantedListener): Listener {
     const onClient = (client: net.Socket): void => {
-      if (bound.routeTable !== undefined) return this.#onClient(client, bound.listener, bound.routes);
+      // The data plane may return a client of a closed listener.
+      if (bound.routeTable !== undefined || open.closed.aborted)
+        return this.#onClient(client, bound.listener, bound.routes);
       client.pause().on("error", () => {});
       bound.early.push(client);
     };

@@ -5,11 +5,13 @@ import type { Lease } from "../../../src/activation/lease.ts";
 import { DataPlane } from "../../../src/dataplane/data-plane.ts";
 import { KeptError } from "../../../src/errors.ts";
 import { Listener } from "../../../src/proxy/listen/listener.ts";
+import { ListenerPool } from "../../../src/proxy/listen/listener-pool.ts";
 import { ListenerLoan, type LoanTerms } from "../../../src/proxy/offload/listener-loan.ts";
 import { type OffloadPort, TargetOffload } from "../../../src/proxy/offload/target-offload.ts";
 import { eventually } from "../../support/eventually.ts";
+import { freePort } from "../../support/free-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
-import { connect, PeerServer } from "../../support/net/tcp.ts";
+import { connect, countDialling, deafPort, PeerServer } from "../../support/net/tcp.ts";
 
 const plane = new DataPlane({
   maxPipes: 16,
@@ -107,5 +109,31 @@ suite("a loan of a listener", () => {
     await eventually("its end is reported", () => port.connections.active === 0 && plane.view.connections === 0);
     await assert.rejects(offload.beforeSleep(), KeptError);
     await offload.beforeSleep();
+  });
+
+  test("does not forget a client whose dial fails after its listener was closed", async () => {
+    await using deaf = await deafPort();
+    const listener = { address: "127.0.0.1", port: await freePort() };
+    const unrouted: net.Socket[] = [];
+    const pool = new ListenerPool((client, _listener, routeTable) => {
+      assert.equal(routeTable(), undefined);
+      unrouted.push(client.on("error", () => {}));
+    }, plane);
+    await pool.bind([{ service: "web", listener }]);
+    const lend = (loan: ListenerLoan): Disposable => {
+      const onAccepted = () => ({ count: () => {}, end: () => {}, returned: () => {} });
+      const upstream = { address: "127.0.0.1", port: deaf.port };
+      void loan.want({ upstream, maxDials: 4, limit: 10_000, onAccepted, onLent: () => {} });
+      return { [Symbol.dispose]: () => void loan.want(undefined) };
+    };
+    pool.setRoutes([{ listener, route: { service: "web" } as never, receive: [], offload: lend }]);
+    const before = countDialling(deaf.port);
+    using client = await connect(listener.port);
+    await eventually("the data plane dials", () => countDialling(deaf.port) > before);
+    pool.removeRoutes("web");
+    // The dial fails after 3 s.
+    await eventually("the client is passed on", () => unrouted.length === 1);
+    client.reset();
+    unrouted[0]!.destroy();
   });
 });
