@@ -7,6 +7,9 @@ import type { Reports } from "./reports.ts";
 import { MAX_ADDRESS_BYTES, numbersOf } from "./socket-address.ts";
 import { EAGAIN, type Syscalls } from "./syscalls.ts";
 
+/** Time in which the main thread handles the end of a connection, whose counts are those of its slot until then. */
+const REUSE_MS = 1_000;
+
 const { ECONNABORTED, EINTR, EPROTO } = constants.errno;
 /** Errors of accept(2) that concern one client. */
 const clientErrors: ReadonlySet<number> = new Set([-EAGAIN, -ECONNABORTED, -EINTR, -EPROTO]);
@@ -35,7 +38,8 @@ export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #listeners = new Map<number, LentListener>();
   readonly #dials = new Map<Pair, Dial>();
-  readonly #freeSlots: number[] = [];
+  /** Oldest first, each with the time of its release. */
+  readonly #freeSlots: { readonly slot: number; readonly since: number }[] = [];
   #slots = 0;
   readonly #peer = Buffer.alloc(MAX_ADDRESS_BYTES);
 
@@ -138,14 +142,17 @@ export class Acceptor {
   }
 
   #release({ slot }: Pair, listener: LentListener): void {
-    this.#freeSlots.push(slot);
+    this.#freeSlots.push({ slot, since: performance.now() });
     listener.open -= 1;
     if (listener.state === "over" && listener.open === 0) this.#options.reports.over(listener.id);
   }
 
   #takeSlot(): number {
-    const free = this.#freeSlots.pop();
-    if (free !== undefined) return free;
+    const [oldest] = this.#freeSlots;
+    if (oldest !== undefined && performance.now() - oldest.since >= REUSE_MS) {
+      this.#freeSlots.shift();
+      return oldest.slot;
+    }
     this.#slots += 1;
     return this.#options.firstSlot + this.#slots - 1;
   }

@@ -19,7 +19,10 @@ export interface ListenAddress {
 export class Listener {
   readonly service: string;
   readonly address: ListenAddress;
+  /** Called after `resume`. */
+  onResumed: (() => void) | undefined;
   readonly #server: net.Server;
+  #isPaused = false;
   /** Receivers of wakeport's own connections to this port, by their local address. */
   readonly #intercepted = new Map<string, (accepted: net.Socket) => void>();
   readonly #closed = new AbortController();
@@ -76,14 +79,22 @@ export class Listener {
     }
   }
 
+  /** Whether a program or the data plane accepts its clients. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
   /** Stops accepting; the kernel keeps new clients in the backlog. @throws Error if this Node cannot do it */
   pause(): void {
     pauseAccepting(this.#server);
+    this.#isPaused = true;
   }
 
   /** Accepts again, the clients in the backlog first. @throws the system's error */
   resume(): void {
     resumeAccepting(this.#server, BACKLOG);
+    this.#isPaused = false;
+    this.onResumed?.();
   }
 
   /** Passes wakeport's own connection to this port to `onAccepted` if the listener accepts it, until disposed. */

@@ -43,6 +43,7 @@ export class ListenerLoan {
 
   constructor(options: ListenerLoanOptions) {
     this.#options = options;
+    options.listener.onResumed = () => void this.#update();
   }
 
   /**
@@ -87,7 +88,8 @@ export class ListenerLoan {
   /** @returns false if the data plane does not take the listener now */
   #lend(terms: LoanTerms): boolean {
     const { dataPlane, listener, onReturned } = this.#options;
-    if (listener.closed.aborted) return false;
+    // A program that has the listener may make it blocking, and the data plane would block in an accept.
+    if (listener.closed.aborted || listener.isPaused) return false;
     const { state } = dataPlane.view;
     if (state !== "up") {
       if (state === "idle" || state === "starting") void dataPlane.decided.then(() => this.#update());
@@ -99,7 +101,9 @@ export class ListenerLoan {
       ...rest,
       fd: listener.fd,
       onReturned: (fd) => onReturned(acceptedSocket(fd)),
-      onFull: () => this.#full(),
+      onFull: () => {
+        if (this.#lent === lent) this.#full();
+      },
     });
     if (lent === undefined) {
       listener.resume();

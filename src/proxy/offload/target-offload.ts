@@ -44,7 +44,8 @@ export class TargetOffload implements Bypass {
   #isInspecting = false;
   /** Where the data plane connects clients to. */
   #upstream: Upstream | undefined;
-  #lease: Lease | "pending" | undefined;
+  /** A promise while it is acquired. */
+  #lease: Lease | Promise<Lease> | undefined;
 
   constructor(options: TargetOffloadOptions) {
     this.#options = options;
@@ -159,18 +160,19 @@ export class TargetOffload implements Bypass {
 
   #hold(): void {
     if (this.#lease !== undefined || !this.#options.isReady()) return;
-    this.#lease = "pending";
-    this.#options.acquire(HOLDER).then(
-      (lease) => this.#held(lease),
+    const pending = this.#options.acquire(HOLDER);
+    this.#lease = pending;
+    pending.then(
+      (lease) => this.#held(pending, lease),
       // The target went down, which its activator reports.
       () => {
-        this.#lease = undefined;
+        if (this.#lease === pending) this.#lease = undefined;
       },
     );
   }
 
-  #held(lease: Lease): void {
-    if (this.#lease !== "pending") return lease[Symbol.dispose]();
+  #held(pending: Promise<Lease>, lease: Lease): void {
+    if (this.#lease !== pending) return lease[Symbol.dispose]();
     this.#lease = lease;
     if (lease.signal.aborted) this.#cut(lease);
     else lease.signal.addEventListener("abort", () => this.#cut(lease), { once: true });
@@ -180,7 +182,7 @@ export class TargetOffload implements Bypass {
     if (this.#openClients > 0) return;
     const lease = this.#lease;
     this.#lease = undefined;
-    if (lease !== "pending") lease?.[Symbol.dispose]();
+    if (lease !== undefined && Symbol.dispose in lease) lease[Symbol.dispose]();
   }
 
   /** Later connections belong to the next run. @returns the listeners with connections to this one */

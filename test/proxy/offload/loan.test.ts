@@ -81,6 +81,21 @@ suite("a loan of a listener", () => {
     for (const client of [first, second]) client.reset();
   });
 
+  test("waits until a program gives the listener back", async () => {
+    await using server = await PeerServer.open();
+    await using loaned = await Loaned.open();
+    const { loan, listener } = loaned;
+    // As for a program of inetd with `wait: true`.
+    listener.pause();
+    await loan.want(loaned.terms(server.port));
+    assert.equal(plane.view.listeners, 0);
+    using client = await connect(listener.port);
+    listener.resume();
+    await eventually("the data plane has the listener", () => plane.view.listeners === 1);
+    await eventually("the client is accepted", () => loaned.inDataPlane + loaned.inNode.length === 1);
+    client.reset();
+  });
+
   test("keeps the target once for clients that were accepted before it was taken back", async () => {
     await using server = await PeerServer.open();
     await using loaned = await Loaned.open();
