@@ -4,26 +4,18 @@ import { once } from "node:events";
 import { syncBuiltinESMExports } from "node:module";
 import type net from "node:net";
 import { join } from "node:path";
-import { after, before, suite, type TestContext, test } from "node:test";
+import { suite, type TestContext, test } from "node:test";
 import workerThreads from "node:worker_threads";
 import { ClosedError, ExitedError, RenamedError } from "../../src/activation/errors.ts";
 import { DataPlane } from "../../src/dataplane/data-plane.ts";
 import type { Meter, RelayEnd, RelayOptions } from "../../src/net/relay.ts";
 import { KIB, MIB, payload } from "../bench/payload.ts";
+import { usePlane } from "../support/dataplane/plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { type Peer, pair } from "../support/net/tcp.ts";
 
-const plane = new DataPlane({
-  maxPipes: 16,
-  onProblem: (problem) => assert.fail(problem),
-  onLost: (error) => {
-    throw error;
-  },
-});
-
-before(() => plane.ready());
-after(() => plane.close());
+const plane = usePlane();
 
 /** A connection that the data plane, or in its place Node, relays; and the far end of each side. */
 class Link implements Disposable {

@@ -1,26 +1,18 @@
 import assert from "node:assert/strict";
 import net from "node:net";
-import { after, before, suite, test } from "node:test";
-import { DataPlane } from "../../src/dataplane/data-plane.ts";
+import { suite, test } from "node:test";
+import type { DataPlane } from "../../src/dataplane/data-plane.ts";
 import type { AcceptedFacts } from "../../src/dataplane/reports.ts";
 import type { RelayEnd } from "../../src/net/relay.ts";
 import { Listener } from "../../src/proxy/listen/listener.ts";
 import { KIB, payload } from "../bench/payload.ts";
+import { usePlane } from "../support/dataplane/plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { checkLeaks } from "../support/leaks.ts";
 import { Peer, PeerServer } from "../support/net/tcp.ts";
 
-const plane = new DataPlane({
-  maxPipes: 16,
-  onProblem: (problem) => assert.fail(problem),
-  onLost: (error) => {
-    throw error;
-  },
-});
-
-before(() => plane.ready());
-after(() => plane.close());
+const plane = usePlane();
 checkLeaks();
 
 interface Accepted extends AcceptedFacts {

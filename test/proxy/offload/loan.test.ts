@@ -1,28 +1,19 @@
 import assert from "node:assert/strict";
 import type net from "node:net";
-import { after, before, suite, test } from "node:test";
+import { suite, test } from "node:test";
 import type { Lease } from "../../../src/activation/lease.ts";
-import { DataPlane } from "../../../src/dataplane/data-plane.ts";
 import { KeptError } from "../../../src/errors.ts";
 import { Listener } from "../../../src/proxy/listen/listener.ts";
 import { ListenerPool } from "../../../src/proxy/listen/listener-pool.ts";
 import { ListenerLoan, type LoanTerms } from "../../../src/proxy/offload/listener-loan.ts";
 import { type OffloadPort, TargetOffload } from "../../../src/proxy/offload/target-offload.ts";
+import { usePlane } from "../../support/dataplane/plane.ts";
 import { eventually } from "../../support/eventually.ts";
 import { freePort } from "../../support/free-port.ts";
 import { checkLeaks } from "../../support/leaks.ts";
 import { connect, countDialling, deafPort, PeerServer } from "../../support/net/tcp.ts";
 
-const plane = new DataPlane({
-  maxPipes: 16,
-  onProblem: (problem) => assert.fail(problem),
-  onLost: (error) => {
-    throw error;
-  },
-});
-
-before(() => plane.ready());
-after(() => plane.close());
+const plane = usePlane();
 checkLeaks();
 
 /** A listener with a loan. */
