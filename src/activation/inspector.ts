@@ -3,7 +3,7 @@ import type { Target, TargetStatus } from "./target.ts";
 export const INSPECT_TIMEOUT_MS = 5_000;
 
 export interface InspectorOptions {
-  readonly target: Target;
+  readonly target: Pick<Target, "inspect">;
   /** Changes whenever the result of an earlier inspection is outdated. */
   readonly epoch: () => number;
   readonly onStatus: (status: TargetStatus) => void;

@@ -10,6 +10,7 @@ const MAX_RETRY_MS = 500;
 
 export interface StartAttemptOptions {
   readonly target: Target;
+  readonly inspection: Pick<Target, "inspect">;
   readonly probe: Probe;
   /** The target is running, and only its readiness is checked. */
   readonly adopt: boolean;
@@ -156,7 +157,7 @@ export class StartAttempt {
 
   #inspect(): Promise<TargetStatus> {
     this.#isInspectDue = false;
-    return abortable(this.#target.inspect(this.#aborted.signal), this.#aborted.signal);
+    return abortable(this.#options.inspection.inspect(this.#aborted.signal), this.#aborted.signal);
   }
 
   /**

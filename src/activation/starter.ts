@@ -22,6 +22,7 @@ export interface StartFailure {
 
 export interface StarterOptions {
   readonly target: Target;
+  readonly inspection: Pick<Target, "inspect">;
   readonly dependencies: DependencyLeases | undefined;
   readonly companions: Companions | undefined;
   readonly settings: () => ActivatorSettings;
@@ -81,6 +82,7 @@ export class Starter {
     const startCall = this.endStartCall();
     const attempt = new StartAttempt({
       target,
+      inspection: this.#options.inspection,
       probe,
       adopt: isAdoption,
       ...prepare,

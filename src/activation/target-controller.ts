@@ -13,6 +13,7 @@ import { Inspector } from "./inspector.ts";
 import { existenceChange, type Finding, interpret } from "./interpret.ts";
 import { readLastLines } from "./log-tail.ts";
 import type { EffectName, EventName, State, StateName } from "./machine.ts";
+import { OrderedInspection } from "./ordered-inspection.ts";
 import type { ActivationObserver } from "./reports.ts";
 import { SleepReporter } from "./sleep-report.ts";
 import { Starter, type StartFailure } from "./starter.ts";
@@ -59,6 +60,7 @@ export class TargetController {
   /** Whether a close leaves the target running. */
   leaveRunning = false;
   readonly #options: TargetControllerOptions;
+  readonly #inspection: OrderedInspection;
   readonly #inspector: Inspector;
   readonly #sleepReporter: SleepReporter;
   #watch: Disposable | undefined;
@@ -75,8 +77,9 @@ export class TargetController {
       report: (details) => observer.sleep({ ...this.#subject, ...details }),
       lastLines: () => this.#recordLastLines(),
     });
+    this.#inspection = new OrderedInspection(target);
     this.#inspector = new Inspector({
-      target,
+      target: this.#inspection,
       epoch: () => this.#epoch,
       onStatus: (status) => this.#inspected(status),
       onChange: options.onInspecting,
@@ -215,6 +218,7 @@ export class TargetController {
     const { target, dependencies, companions, observer, settings, state } = this.#options;
     return new Starter({
       target,
+      inspection: this.#inspection,
       dependencies,
       companions,
       settings,
@@ -314,6 +318,7 @@ export class TargetController {
     const { target, settings, state } = this.#options;
     return new UpstreamCheck({
       target,
+      inspection: this.#inspection,
       probe: () => settings().probe,
       limitMs: () => settings().policy.startTimeoutMs,
       timeoutError: () => this.starter.timeoutError(),

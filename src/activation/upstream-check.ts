@@ -1,5 +1,6 @@
 import { abortable, delay, timerMs } from "../async/wait.ts";
 import { INSPECT_TIMEOUT_MS } from "./inspector.ts";
+import type { OrderedInspection } from "./ordered-inspection.ts";
 import type { Probe, Target, TargetStatus, Upstream } from "./target.ts";
 
 /** Time for which a client waits for a route to the target. */
@@ -8,6 +9,7 @@ const ROUTE_RETRY_MS = 100;
 
 export interface UpstreamCheckOptions {
   readonly target: Target;
+  readonly inspection: OrderedInspection;
   readonly probe: () => Probe;
   /** Deadline of a check, in milliseconds. */
   readonly limitMs: () => number;
@@ -134,7 +136,7 @@ export class UpstreamCheck {
   /** @returns undefined if the status is unknown @throws the reason of `limit` */
   async #inspect(limit: AbortSignal): Promise<TargetStatus | undefined> {
     const signal = AbortSignal.any([limit, AbortSignal.timeout(INSPECT_TIMEOUT_MS)]);
-    const status = await this.#options.target.inspect(signal).catch(() => undefined);
+    const status = await this.#options.inspection.inspect(signal).catch(() => undefined);
     limit.throwIfAborted();
     return status;
   }

@@ -22,7 +22,15 @@ class Attempt implements Disposable {
       return call.promise;
     };
     const timeoutError = (): Error => new Error("took too long");
-    this.run = new StartAttempt({ target, probe, adopt: false, timeoutMs: 1_000, timeoutError, ...options });
+    this.run = new StartAttempt({
+      target,
+      inspection: target,
+      probe,
+      adopt: false,
+      timeoutMs: 1_000,
+      timeoutError,
+      ...options,
+    });
     // Passes on each event, as the activator does.
     target.watch(() => this.run.requestInspect());
   }
