@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { suite, test } from "node:test";
-import type { ServiceDetails } from "../../src/admin/api.ts";
+import type { ServiceDetails, StatusReport } from "../../src/admin/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { Program } from "../support/program/program.ts";
@@ -60,6 +60,11 @@ async function clients(bench: Bench): Promise<{ readonly served: string; readonl
   const waiting = stack.use(await connected(bench.slow));
   await eventually("one client is waiting", async () => (await details(bench, "slow")).open.length === 1);
   await eventually("one client is served", async () => (await details(bench, "echo")).open[0]?.state === "served");
+  // The last changes of the report: the target is probed, and the thread of the data plane is up.
+  await eventually("the state is settled", async () => {
+    const { services, data_plane } = (await api(bench.admin, "services")) as StatusReport;
+    return data_plane?.state === "up" && services.some(({ pending = [] }) => pending.length > 0);
+  });
   return {
     served: `127.0.0.1:${served.localPort}`,
     waiting: `127.0.0.1:${waiting.localPort}`,
