@@ -59,6 +59,7 @@ export class StartAttempt {
     this.adopt = options.adopt;
     this.#target = options.target;
     this.#options = options;
+    if (options.startCall !== undefined) this.#follow(options.startCall);
   }
 
   /** Milliseconds since the beginning of the attempt. */
@@ -77,7 +78,7 @@ export class StartAttempt {
     return this.#probeRun?.pending ?? (pending === undefined ? [] : [pending]);
   }
 
-  /** Resolves after the current call to start the target, even an aborted one; undefined otherwise. */
+  /** Resolves after the open call to start the target, even an aborted one or one of an earlier attempt; else undefined. */
   get startCall(): Promise<void> | undefined {
     return this.#startCall;
   }
@@ -131,8 +132,7 @@ export class StartAttempt {
     let call: Promise<"started" | "already"> | undefined;
     if (!this.adopt) {
       if (prepare !== undefined) await abortable(prepare(signal), signal);
-      const openCall = this.#startCall ?? this.#options.startCall;
-      if (openCall !== undefined) await abortable(openCall, signal);
+      if (this.#startCall !== undefined) await abortable(this.#startCall, signal);
       call = this.#start();
     }
     const status = (call && (await this.#upDuring(call))) ?? (await this.#inspect());
@@ -148,11 +148,15 @@ export class StartAttempt {
 
   #start(): Promise<"started" | "already"> {
     const call = this.#target.start(this.#aborted.signal);
+    this.#follow(call);
+    return call;
+  }
+
+  #follow(call: Promise<unknown>): void {
     const over = (): void => {
       this.#startCall = undefined;
     };
     this.#startCall = call.then(over, over);
-    return call;
   }
 
   #inspect(): Promise<TargetStatus> {
@@ -190,7 +194,7 @@ export class StartAttempt {
     return true;
   }
 
-  /** Probes until the target is ready. @returns `status`, or the status that ended the probe */
+  /** Probes until the target is ready. @returns `status`, or a later status that differs */
   async #probe(status: RunningStatus): Promise<TargetStatus> {
     const run: ProbeRun = { status, over: new AbortController(), pending: [] };
     this.#probeRun = run;
@@ -200,7 +204,8 @@ export class StartAttempt {
       await this.#options.probe(status, signal, (pending) => {
         run.pending = pending;
       });
-      return status;
+      // The probe may have succeeded just before an inspection showed another run.
+      return run.changed ?? status;
     } catch (error) {
       // After an abort the probe's error may contain more than the reason, such as the last answer.
       if (this.#aborted.signal.aborted || run.changed === undefined) throw withCaveat(error, status);

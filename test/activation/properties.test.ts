@@ -47,7 +47,7 @@ suite("Activator", () => {
         await world.calmDown();
       },
     );
-    await fc.assert(property, randomRuns(t, 1_000));
+    await fc.assert(property, { ...randomRuns(t, 1_000), examples: [...found] });
   });
 });
 
@@ -206,6 +206,73 @@ class Schedule {
       .join("");
   }
 }
+
+function scheduleOf(...acts: readonly (Act | Step)[]): Schedule {
+  return new Schedule(acts.map((act) => (typeof act === "string" ? { act, pick: 0, ticks: undefined } : act)));
+}
+
+/** Schedules that failed once, with `hasSecondStep` and `isMeasured`. */
+const found: readonly [Schedule, boolean, boolean][] = [
+  // A check of the upstream and an inspection overlap, and the older status arrives last.
+  [
+    scheduleOf(
+      "acquire",
+      "start answers",
+      "inspections hang",
+      "verify",
+      "another process pauses it",
+      "hint",
+      { act: "inspection answers", pick: 3, ticks: undefined },
+      "inspection answers",
+    ),
+    false,
+    false,
+  ],
+  // Inspections of a start attempt and of the inspector overlap, and an older status arrives last.
+  [
+    scheduleOf(
+      "another process starts it",
+      "inspections hang",
+      "hint twice",
+      "inspection answers",
+      "probes hang",
+      "another process starts it",
+      "hint",
+      "inspections work",
+      "acquire",
+      { act: "inspection answers", pick: 0, ticks: 2 },
+    ),
+    false,
+    false,
+  ],
+  // A found run is adopted while the aborted start call of the run before is still open, then the activator closes.
+  [
+    scheduleOf(
+      "calls end late after an abort",
+      "acquire",
+      "another process starts it",
+      { act: "hint twice", pick: 0, ticks: 0 },
+      "another process starts it",
+      "close",
+    ),
+    false,
+    false,
+  ],
+  // A probe of the run before succeeds after an inspection has shown the next run.
+  [
+    scheduleOf(
+      "probes hang",
+      "calls end late after an abort",
+      "another process starts it",
+      "acquire",
+      { act: "hint", pick: 0, ticks: 0 },
+      "another process starts it",
+      "hint",
+    ),
+    false,
+    false,
+  ],
+];
 
 function schedules(): fc.Arbitrary<Schedule> {
   const step = fc.record({
