@@ -11,8 +11,6 @@ const IPV4_BYTES = 16;
 const PORT = 2;
 const IPV4_ADDRESS = 4;
 const IPV6_ADDRESS = 8;
-/** Numbers of 32 bits in an IPv6 address. */
-export const ADDRESS_WORDS = 4;
 
 /** Returns undefined if the text is not an IP address, or has a zone: `fe80::1%eth0`. */
 export function encodeAddress({ address, port }: SocketAddress): Buffer | undefined {
