@@ -59,7 +59,7 @@ export class Acceptor {
   unlisten(id: number): void {
     const listener = this.#listeners.get(id);
     if (listener === undefined) return;
-    this.#stop(listener, "over");
+    this.#stop(listener, "stopped");
     this.#options.syscalls.close(listener.fd);
     this.#listeners.delete(id);
     this.#options.reports.unlistened(id, listener.open);
@@ -144,7 +144,7 @@ export class Acceptor {
   #release({ slot }: Pair, listener: LentListener): void {
     this.#freeSlots.push({ slot, since: performance.now() });
     listener.open -= 1;
-    if (listener.state === "over" && listener.open === 0) this.#options.reports.over(listener.id);
+    if (listener.state === "stopped" && listener.open === 0) this.#options.reports.over(listener.id);
   }
 
   #takeSlot(): number {

@@ -6,8 +6,8 @@ export class LentListener {
   readonly upstream: Uint8Array;
   /** Limit of simultaneous dials. */
   readonly maxDials: number;
-  /** `full`: the main thread must accept its clients. `over`: it was given back, and its connections may be open. */
-  state: "accepting" | "paused" | "full" | "over" = "paused";
+  /** `full`: the main thread must accept its clients. `stopped`: it was given back; its connections may be open. */
+  state: "accepting" | "paused" | "full" | "stopped" = "paused";
   dials = 0;
   /** Number of open connections. */
   open = 0;
