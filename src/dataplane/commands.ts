@@ -37,13 +37,13 @@ export type Command =
   | { readonly kind: "listen"; readonly slot: number; readonly fd: number }
   | { readonly kind: "unlisten"; readonly slot: number }
   /** The target of a listener's connections is down. */
-  | { readonly kind: "targetGoneOf"; readonly slot: number }
+  | { readonly kind: "listenerTargetGone"; readonly slot: number }
   /** The drain of a listener's connections is over. */
-  | { readonly kind: "cutOf"; readonly slot: number }
+  | { readonly kind: "cutListener"; readonly slot: number }
   /** Only wakes the worker. */
   | { readonly kind: "stop" };
 
-const kinds = ["add", "cut", "targetGone", "listen", "unlisten", "targetGoneOf", "cutOf", "stop"] as const;
+const kinds = ["add", "cut", "targetGone", "listen", "unlisten", "listenerTargetGone", "cutListener", "stop"] as const;
 export const relayEnds: readonly RelayEnd[] = ["clean", "client_reset", "upstream_reset", "target_gone", "drained"];
 
 /** Returns a record. */
@@ -77,8 +77,8 @@ export function decode(records: Buffer, offset: number): Command {
       return { kind, slot, fd: records.readInt32LE(offset + 8) };
     case "targetGone":
     case "unlisten":
-    case "targetGoneOf":
-    case "cutOf":
+    case "listenerTargetGone":
+    case "cutListener":
       return { kind, slot };
     default:
       return { kind: "stop" };

@@ -55,12 +55,12 @@ export class PlaneListener {
 
   /** Resets its connections. */
   cut(): void {
-    this.#send({ kind: "cutOf", slot: this.id });
+    this.#send({ kind: "cutListener", slot: this.id });
   }
 
   /** The target of its connections is down. Clients without a first byte are returned. */
   targetGone(): void {
-    this.#send({ kind: "targetGoneOf", slot: this.id });
+    this.#send({ kind: "listenerTargetGone", slot: this.id });
   }
 
   /** For the data plane. */

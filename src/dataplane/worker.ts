@@ -120,9 +120,9 @@ class WorkerLoop {
       case "unlisten":
         this.#isUrgent = true;
         return this.#acceptor.unlisten(command.slot);
-      case "targetGoneOf":
+      case "listenerTargetGone":
         return this.#core.eachOf(command.slot, (pair) => this.#core.targetGone(pair.slot));
-      case "cutOf":
+      case "cutListener":
         return this.#core.eachOf(command.slot, (pair) => this.#core.cut(pair.slot, "drained"));
       case "stop":
         return;
