@@ -106,9 +106,9 @@ export class Acceptor {
   #accept(listener: LentListener): void {
     const { syscalls, core, limit, reports } = this.#options;
     if (listener.dials >= listener.maxDials) return this.#stop(listener, "paused");
-    if (this.#slots - this.#freeSlots.length >= limit()) return this.#isFull(listener);
+    if (this.#slots - this.#freeSlots.length >= limit()) return this.#reportFull(listener);
     const fd = syscalls.accept(listener.fd, this.#peer);
-    if (fd < 0) return clientErrors.has(fd) ? undefined : this.#isFull(listener);
+    if (fd < 0) return clientErrors.has(fd) ? undefined : this.#reportFull(listener);
     const upstream = syscalls.connect(listener.upstream);
     if (upstream < 0) return reports.returned(listener.id, undefined, fd);
     const slot = this.#takeSlot();
@@ -120,7 +120,7 @@ export class Acceptor {
   }
 
   /** No more descriptors are free for connections: the main thread must accept and reject clients. */
-  #isFull(listener: LentListener): void {
+  #reportFull(listener: LentListener): void {
     this.#stop(listener, "full");
     this.#options.reports.full(listener.id);
   }
@@ -132,7 +132,7 @@ export class Acceptor {
 
   #resume(listener: LentListener): void {
     listener.state = "accepting";
-    if (!this.#options.core.watch(listener.fd, () => this.#accept(listener))) this.#isFull(listener);
+    if (!this.#options.core.watch(listener.fd, () => this.#accept(listener))) this.#reportFull(listener);
   }
 
   #dialEnded(pair: Pair, listener: LentListener): void {

@@ -102,7 +102,7 @@ export class ListenerLoan {
       fd: listener.fd,
       onReturned: (fd) => onReturned(acceptedSocket(fd)),
       onFull: () => {
-        if (this.#lent === lent) this.#full();
+        if (this.#lent === lent) this.#onFull();
       },
     });
     if (lent === undefined) {
@@ -116,7 +116,7 @@ export class ListenerLoan {
   }
 
   /** Node accepts the clients for RETRY_MS, and rejects clients above the limits. */
-  #full(): void {
+  #onFull(): void {
     if (this.#isFull) return;
     this.#isFull = true;
     void this.#update();
