@@ -65,7 +65,7 @@ class WorkerLoop {
       firstSlot: MAX_PAIRS,
     });
     const isWatched = this.#core.watch(commands.read, () => this.#readCommands());
-    if (!isWatched) throw new Error("epoll has no room for a pipe");
+    if (!isWatched) throw new Error("epoll cannot watch the pipe of commands (see sysctl fs.epoll.max_user_watches)");
   }
 
   /** The descriptor that takes commands. */
