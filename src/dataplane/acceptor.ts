@@ -7,7 +7,7 @@ import type { Reports } from "./reports.ts";
 import { MAX_ADDRESS_BYTES, numbersOf } from "./socket-address.ts";
 import { EAGAIN, type Syscalls } from "./syscalls.ts";
 
-/** Time in which the main thread handles the end of a connection, whose counts are those of its slot until then. */
+/** A free slot is used again after this time: until then the main thread may read the counts of the ended connection. */
 const REUSE_MS = 1_000;
 
 const { ECONNABORTED, EINTR, EPROTO } = constants.errno;
@@ -20,7 +20,7 @@ interface Dial {
   readonly peer: readonly number[];
   /** Unix time in milliseconds. */
   readonly since: number;
-  /** On the monotonic clock, in milliseconds. */
+  /** Monotonic time, in milliseconds. */
   readonly beganAt: number;
 }
 
@@ -30,7 +30,7 @@ export interface AcceptorOptions {
   readonly reports: Reports;
   /** Returns the limit of connections at a time. */
   readonly limit: () => number;
-  /** The slots from here are for accepted connections. */
+  /** First of the slots for accepted connections. */
   readonly firstSlot: number;
 }
 

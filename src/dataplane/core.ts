@@ -21,9 +21,9 @@ const SILENCE_MS = 1_000;
 const LINGER_MS = 30_000;
 /** Interval of checks of pairs whose target is down. */
 const LAST_BYTES_POLL_MS = 250;
-/** Limit of a connect. The client is given back then. The kernel repeats a SYN after 1 s. */
+/** Limit of a connect, after which the client returns to the main thread. The kernel repeats a SYN after 1 s. */
 const CONNECT_MS = 3_000;
-/** Time for the main thread to learn that the target of an upstream is down, which ended before the first byte. */
+/** If an upstream ends before the first byte, the main thread may report within this time that its target is down. */
 const EXIT_REPORT_MS = 1_000;
 /** The generation of descriptors that are not sockets of a pair. */
 const NO_PAIR = 0;
@@ -76,9 +76,9 @@ export class Core {
   readonly #sides: (Side | undefined)[] = [];
   readonly #pairs = new Map<number, Pair>();
   readonly #readers = new Map<number, () => void>();
-  /** Pairs whose upstream is not connected yet, each with the time of its begin; oldest first. */
+  /** Pairs whose upstream is not connected yet, each with the time of the connect; oldest first. */
   readonly #connecting = new Map<Pair, number>();
-  /** Pairs with `isUndecided`, each with the time of its begin; oldest first. */
+  /** Pairs with `isUndecided`, each with the time at which the upstream ended; oldest first. */
   readonly #undecided = new Map<Pair, number>();
   /** Pairs that have used their share of a turn. */
   #queued: Pair[] = [];
@@ -232,7 +232,7 @@ export class Core {
     this.#settle(pair);
   }
 
-  /** Begins to relay when the upstream is connected: what the client sent meanwhile causes no further event. */
+  /** Begins to relay when the upstream is connected. Bytes that the client sent before cause no further event. */
   #onConnectEvent(side: Side, events: number): void {
     const { pair } = side;
     if (side.isBroken) return this.#fail(pair);
@@ -263,7 +263,7 @@ export class Core {
     this.#undecided.set(pair, this.#now());
   }
 
-  /** Passes the end of the upstream on. */
+  /** Forwards the end of the upstream. */
   #decide(pair: Pair): void {
     pair.isUndecided = false;
     pair.isReturnable = false;

@@ -112,9 +112,9 @@ export class Pair {
   readonly listener: LentListener | undefined;
   /** Whether the connect of the upstream is under way. Nothing is read from the client meanwhile. */
   isConnecting = false;
-  /** Whether the upstream ended before the first byte, and it is not known yet if its target is down. Nothing is read. */
+  /** Whether the upstream ended before the first byte, and its target may be down. Nothing is read until that is known. */
   isUndecided = false;
-  /** Whether the main thread can serve the client in another way, until the first byte. */
+  /** Whether the client may return to the main thread until the first byte. */
   isReturnable: boolean;
   /** Whether the core pumps it in its next turn. */
   isQueued = false;
@@ -138,7 +138,7 @@ export class Pair {
     this.out = new Direction(this.upstream, this.client, received.out);
   }
 
-  /** Whether the main thread can still serve the client in another way: neither side has sent anything. */
+  /** Whether the client may return to the main thread: neither side has sent anything. */
   get canReturn(): boolean {
     if (!this.isReturnable || this.in.received > 0 || this.out.received > 0) return false;
     return !this.in.isEnded && !this.client.isBroken;

@@ -63,7 +63,7 @@ export class PlaneListener {
     this.#send({ kind: "listenerTargetGone", slot: this.id });
   }
 
-  /** For the data plane. */
+  /** Called by the data plane after the last report about a new client. */
   unlistened(open: number): void {
     this.#isClosing = true;
     this.#unlistened.resolve(open);

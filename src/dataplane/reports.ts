@@ -82,7 +82,7 @@ export class Reports {
   }
 }
 
-/** Passes reports on, in order. */
+/** Calls the handler for each report, in order. */
 export function readReports(numbers: readonly number[], handler: ReportHandler): void {
   for (let at = 0; at < numbers.length; ) {
     const kind = numbers[at]!;
