@@ -14,7 +14,7 @@ export interface DialOptions {
   readonly signal: AbortSignal | readonly AbortSignal[];
   /** Source address; default: the kernel's choice. */
   readonly localAddress?: string;
-  /** Whether the connection shows that the server accepts: a kept one would not. Default: no. */
+  /** Whether the connection must be new, because its success shows that the server accepts. Default: no. */
   readonly isProbe?: boolean;
 }
 

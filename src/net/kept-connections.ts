@@ -1,6 +1,6 @@
 /**
- * Connections that a readiness probe opened and did not use. The next client of the port gets one instead of a second
- * connection, for which it would wait, and for which a server with one connection at a time would have no place.
+ * Connections that a readiness probe opened and did not use. The next client of the port gets one without a second dial.
+ * A server that accepts one connection at a time would not accept the second one.
  */
 import type net from "node:net";
 import { closeGracefully } from "./close.ts";
