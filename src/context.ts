@@ -1,4 +1,4 @@
-/** What a command knows of the process: its environment, account, limits and streams. Only main.ts also uses `process`. */
+/** What a command gets from the process: its environment, account, limits and streams. Only main.ts also uses `process`. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import type { Context } from "./cli/command.ts";
@@ -12,7 +12,7 @@ const CAP_SETGID = 1n << 6n;
 /** What the process does at signals. */
 export type Signals = Pick<Context, "shutdown" | "onReload" | "onStatusRequest">;
 
-/** Returns what a command knows of the process. */
+/** Returns what a command gets from the process. */
 export function contextOf(signals: Signals): Context {
   const inheritedFds = listenFds(process.env, process.pid);
   // The sockets are for wakeport, not for the programs that it starts.

@@ -1,6 +1,6 @@
 /**
- * The process: signals, uncaught errors and the exit code. It loads the rest of the program afterwards, because before a
- * signal has a handler, it ends the process.
+ * The process: signals, uncaught errors and the exit code. The rest of the program is loaded after the handlers are set:
+ * a signal without a handler ends the process.
  */
 import process from "node:process";
 import { isatty } from "node:tty";
