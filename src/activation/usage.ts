@@ -52,7 +52,7 @@ export class Usage {
     });
   }
 
-  get #usedOnes(): Iterable<Usage> {
+  get #used(): Iterable<Usage> {
     return this.#uses?.keys() ?? [];
   }
 
@@ -60,7 +60,7 @@ export class Usage {
     if (this.#isUsed) return;
     this.#isUsed = true;
     this.#onChange(true);
-    for (const used of [...this.#usedOnes]) used.#mark();
+    for (const used of [...this.#used]) used.#mark();
   }
 
   /** Ends the use of everything that depended on a lease that ended. */
@@ -69,7 +69,7 @@ export class Usage {
     const candidates = new Set<Usage>([this]);
     // The loop also visits what it adds.
     for (const one of candidates) {
-      for (const used of one.#usedOnes) if (used.#clients === 0) candidates.add(used);
+      for (const used of one.#used) if (used.#clients === 0) candidates.add(used);
     }
     const stillUsed = [...candidates].filter((one) => one.#hasUserOutside(candidates));
     for (const one of stillUsed) one.#keep(candidates);
@@ -83,7 +83,7 @@ export class Usage {
   /** Removes this one, and everything that it uses, from the candidates. */
   #keep(candidates: Set<Usage>): void {
     if (!candidates.delete(this)) return;
-    for (const used of this.#usedOnes) used.#keep(candidates);
+    for (const used of this.#used) used.#keep(candidates);
   }
 
   #end(): void {
