@@ -10,7 +10,7 @@ export interface Bypass {
    */
   update(upstream: Upstream | undefined, isInspecting: boolean): void;
 
-  /** Called when the target is down. Ends all connections, so that their clients learn it. */
+  /** Called when the target is down. Ends all connections: none stays open without a target. */
   drop(): void;
 
   /** Called at the end of an idle timeout. Acquires a lease if the bypass was used since the last call. Never rejects. */

@@ -49,7 +49,8 @@ export class ListenerLoan {
   /**
    * Lends the listener with these terms as soon as the data plane is up. Undefined: takes the listener back.
    *
-   * @returns when the data plane accepts by these terms, or no more, and all its earlier clients are reported. Never rejects
+   * @returns resolves when the data plane accepts by these terms, or accepts no more and all its clients are reported.
+   * Never rejects
    */
   want(terms: LoanTerms | undefined): Promise<void> {
     this.#wanted = terms;

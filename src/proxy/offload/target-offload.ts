@@ -44,7 +44,7 @@ export class TargetOffload implements Bypass {
   #isInspecting = false;
   /** Where the data plane connects clients to. */
   #upstream: Upstream | undefined;
-  /** A promise while it is acquired. */
+  /** A promise while the lease is being acquired. */
   #lease: Lease | Promise<Lease> | undefined;
 
   constructor(options: TargetOffloadOptions) {
@@ -68,7 +68,7 @@ export class TargetOffload implements Bypass {
     };
   }
 
-  /** While the target is inspected, its address may belong to another one: Node then lets clients wait. */
+  /** During an inspection the address may belong to another container, so Node accepts and its clients wait. */
   update(upstream: Upstream | undefined, isInspecting: boolean): void {
     this.#reached = upstream;
     this.#isInspecting = isInspecting;
@@ -102,7 +102,7 @@ export class TargetOffload implements Bypass {
     const isOpen = this.#lent.some(({ isOver }) => !isOver);
     if (isOpen) throw new KeptError(`${Math.max(1, this.#openClients)} open connections`);
     const isNewlyUsed = this.#accepted > this.#acceptedBefore;
-    // Without a new loan, nothing else would end this reason.
+    // Without a new loan, the next sleep must not be denied for the same clients.
     this.#acceptedBefore = this.#accepted;
     if (isNewlyUsed) throw new KeptError("clients were accepted just now");
   }
