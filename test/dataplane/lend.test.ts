@@ -272,7 +272,7 @@ suite("lent listeners", () => {
     await eventually("all are reported", () => lent.accepted.filter(({ end }) => end === "clean").length === 100);
   });
 
-  test("accept no more than the limit, and say so", async () => {
+  test("accept no more than the limit, and report that they are full", async () => {
     await using server = await PeerServer.open();
     await using lent = await Lent.open({ upstreamPort: server.port, limit: 2 });
     const clients = [await lent.connect(), await lent.connect(), await lent.connect()];

@@ -57,7 +57,7 @@ class Loaned implements AsyncDisposable {
 }
 
 suite("a loan of a listener", () => {
-  test("obeys the last wish of a turn", async () => {
+  test("applies the last terms of a turn", async () => {
     await using server = await PeerServer.open();
     await using loaned = await Loaned.open();
     const { loan, listener } = loaned;
