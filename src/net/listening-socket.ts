@@ -27,19 +27,23 @@ export function listenerFd(server: net.Server): number {
   return handleOf(server).fd;
 }
 
+/** Whether this Node has what `bindPausable` needs. */
+export function canBindPausable(): boolean {
+  return internals._createServerHandle !== undefined;
+}
+
 /**
  * Binds a socket that `pauseAccepting` works on. It also works on a server that listens on a descriptor.
  *
  * @param address an IP address
  * @param ipv6Only whether an IPv6 socket refuses IPv4 clients; default: no
- * @returns a handle for `net.Server.listen`, which reports a port in use; undefined if this Node cannot do it
+ * @returns a handle for `net.Server.listen`, which reports a port in use
  * @throws the system's error, with its `code`
  */
-export function bindPausable(address: string, port: number, ipv6Only: boolean = false): object | undefined {
-  if (internals._createServerHandle === undefined) return undefined;
+export function bindPausable(address: string, port: number, ipv6Only: boolean = false): object {
   const family = net.isIPv6(address) ? 6 : 4;
   const flags = ipv6Only ? UV_TCP_IPV6ONLY : 0;
-  const handle: unknown = internals._createServerHandle(address, port, family, undefined, flags);
+  const handle: unknown = internals._createServerHandle?.(address, port, family, undefined, flags);
   if (typeof handle === "number") throw systemError("bind", handle);
   if (!isHandle(handle)) throw unsupported();
   // libuv reads only from sockets that were opened by descriptor; otherwise `readStart` would fail.

@@ -2,7 +2,13 @@ import net from "node:net";
 import { BindError, codeOf, messageOf, takenBy } from "../../errors.ts";
 import { plainAddress } from "../../net/addresses.ts";
 import { KEEP_ALIVE_MS } from "../../net/dial.ts";
-import { bindPausable, listenerFd, pauseAccepting, resumeAccepting } from "../../net/listening-socket.ts";
+import {
+  bindPausable,
+  canBindPausable,
+  listenerFd,
+  pauseAccepting,
+  resumeAccepting,
+} from "../../net/listening-socket.ts";
 
 /** Clients that the kernel keeps while wakeport accepts others. */
 const BACKLOG = 1_024;
@@ -23,6 +29,7 @@ export class Listener {
   onResumed: (() => void) | undefined;
   readonly #server: net.Server;
   #isPaused = false;
+  #isPausable = true;
   /** Receivers of wakeport's own connections to this port, by their local address. */
   readonly #intercepted = new Map<string, (accepted: net.Socket) => void>();
   readonly #closed = new AbortController();
@@ -79,6 +86,11 @@ export class Listener {
     }
   }
 
+  /** Whether `pause` works: this Node may not be able to do it. */
+  get isPausable(): boolean {
+    return this.#isPausable;
+  }
+
   /** Whether a program or the data plane accepts its clients. */
   get isPaused(): boolean {
     return this.#isPaused;
@@ -111,9 +123,11 @@ export class Listener {
   }
 
   async #listen(host: string, ipv6Only: boolean, port: number): Promise<void> {
-    const bound = bindPausable(host, port, ipv6Only);
+    this.#isPausable = canBindPausable();
     const where = { host, port, ipv6Only, backlog: BACKLOG, exclusive: true };
-    return this.#listening((server) => (bound === undefined ? server.listen(where) : server.listen(bound, BACKLOG)));
+    if (!this.#isPausable) return this.#listening((server) => server.listen(where));
+    const bound = bindPausable(host, port, ipv6Only);
+    return this.#listening((server) => server.listen(bound, BACKLOG));
   }
 
   #listening(listen: (server: net.Server) => void): Promise<void> {

@@ -90,7 +90,7 @@ export class ListenerLoan {
   #lend(terms: LoanTerms): boolean {
     const { dataPlane, listener, onReturned } = this.#options;
     // A program that has the listener may make it blocking, and the data plane would block in an accept.
-    if (listener.closed.aborted || listener.isPaused) return false;
+    if (listener.closed.aborted || listener.isPaused || !listener.isPausable) return false;
     const { state } = dataPlane.view;
     if (state !== "up") {
       if (state === "idle" || state === "starting") void dataPlane.decided.then(() => this.#update());

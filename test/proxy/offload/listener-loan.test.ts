@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type net from "node:net";
+import net from "node:net";
 import { suite, test } from "node:test";
 import type { Lease } from "../../../src/activation/lease.ts";
 import { KeptError } from "../../../src/errors.ts";
@@ -85,6 +85,23 @@ suite("a loan of a listener", () => {
     await eventually("the data plane has the listener", () => plane.view.listeners === 1);
     await eventually("the client is accepted", () => loaned.inDataPlane + loaned.inNode.length === 1);
     client.reset();
+  });
+
+  test("leaves the clients to Node if this Node cannot pause a listener", async () => {
+    const internals: { _createServerHandle?: unknown } = net as object;
+    const { _createServerHandle } = internals;
+    await using server = await PeerServer.open();
+    try {
+      delete internals._createServerHandle;
+      await using loaned = await Loaned.open();
+      await loaned.loan.want(loaned.terms(server.port));
+      using client = await connect(loaned.listener.port);
+      await eventually("Node accepts", () => loaned.inNode.length === 1);
+      assert.equal(plane.view.listeners, 0);
+      client.reset();
+    } finally {
+      internals._createServerHandle = _createServerHandle;
+    }
   });
 
   test("keeps the target once for clients that were accepted before it was taken back", async () => {
